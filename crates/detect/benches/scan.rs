@@ -1,0 +1,2 @@
+//! Placeholder until the engine is complete.
+fn main() {}

@@ -1,0 +1,164 @@
+//! Named objects over a [`Disk`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Mutex;
+
+use crate::{Disk, DiskFile};
+
+/// Why an object could not be read or written. Names are of objects, never of people.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {name}")]
+pub struct StoreError {
+    action: &'static str,
+    name: String,
+    #[source]
+    source: io::Error,
+}
+
+impl StoreError {
+    /// Which kind of failure the disk reported.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Named objects; a name is a relative path with `/`.
+pub trait Store: Send + Sync {
+    /// The whole object; `None` when there is none.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// `length` bytes of the object from `offset`; `None` when there is no such object or it is shorter.
+    fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Writes objects that nobody changes afterwards. Each is atomic and durable by itself once the call returns; a
+    /// failure or crash may have written any of them. Writing the same name again is allowed only to repeat after a
+    /// crash.
+    fn create(&self, objects: &[(String, Vec<u8>)]) -> Result<(), StoreError>;
+    /// Writes a small object that is replaced now and then, atomically and durably.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Removes an object, if it is there. Not durable until something else is created in the same directory.
+    fn remove(&self, name: &str) -> Result<(), StoreError>;
+    /// Removes everything directly below a directory, and then the directory.
+    fn remove_all(&self, directory: &str) -> Result<(), StoreError>;
+    /// The names directly below a directory, sorted; those of directories end in `/`.
+    fn list(&self, directory: &str) -> Result<Vec<String>, StoreError>;
+}
+
+/// Objects as files.
+pub struct DiskStore<D> {
+    disk: D,
+    /// Directories that are known to exist durably. Only a cache.
+    known: Mutex<BTreeSet<String>>,
+}
+
+impl<D: Disk> DiskStore<D> {
+    /// The objects on a disk.
+    pub fn new(disk: D) -> Self {
+        Self { disk, known: Mutex::new(BTreeSet::new()) }
+    }
+
+    /// The disk below, for what is no object.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Creates the directories above a name and makes them durable.
+    fn make_parents(&self, name: &str) -> io::Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (end, _) in name.match_indices('/') {
+            let directory = &name[..end];
+            if known.contains(directory) {
+                continue;
+            }
+            // Also when it was there already: whoever made it may have died before its name was durable.
+            self.disk.create_directory(directory)?;
+            self.disk.sync_directory(parent(directory))?;
+            known.insert(directory.to_owned());
+        }
+        Ok(())
+    }
+
+    /// 1. Write and sync a temporary file each. A crash here leaves files that nobody reads and the next write of
+    ///    the same name overwrites.
+    /// 2. Rename each to its name. This is the commit point of each.
+    /// 3. Sync the directories, each once. A crash before it: the object may or may not be there. After it: it is.
+    fn write(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        let mut directories = BTreeSet::new();
+        for (name, bytes) in objects {
+            self.make_parents(name).map_err(failed("write", name))?;
+            let file = self.disk.create(&temporary(name)).map_err(failed("write", name))?;
+            file.write_at(0, bytes).and_then(|()| file.sync()).map_err(failed("write", name))?;
+        }
+        for (name, _) in objects {
+            self.disk.rename(&temporary(name), name).map_err(failed("write", name))?;
+            directories.insert(parent(name));
+        }
+        for directory in directories {
+            self.disk.sync_directory(directory).map_err(failed("sync", directory))?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        self.disk.open(name).map_err(failed("open", name))
+    }
+}
+
+impl<D: Disk> Store for DiskStore<D> {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let length = file.length().map_err(failed("read", name))?;
+        file.read_at(0, length as usize).map(Some).map_err(failed("read", name))
+    }
+
+    fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        match file.read_at(offset, length) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(failed("read", name)(error)),
+        }
+    }
+
+    fn create(&self, objects: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        let objects: Vec<(&str, &[u8])> = objects.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+        self.write(&objects)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(&[(name, bytes)])
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.disk.remove(name).map_err(failed("remove", name))
+    }
+
+    fn remove_all(&self, directory: &str) -> Result<(), StoreError> {
+        let names = self.disk.list(directory).map_err(failed("list", directory))?;
+        for name in names.iter().filter(|name| !name.ends_with('/')) {
+            self.disk.remove(&format!("{directory}/{name}")).map_err(failed("remove", directory))?;
+        }
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(directory);
+        self.disk.remove_directory(directory).map_err(failed("remove", directory))
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = self.disk.list(directory).map_err(failed("list", directory))?;
+        names.retain(|name| !name.ends_with(TEMPORARY));
+        Ok(names)
+    }
+}
+
+/// What a file that was not finished is called after.
+const TEMPORARY: &str = ".tmp";
+
+fn temporary(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
+}
+
+fn parent(path: &str) -> &str {
+    path.rfind('/').map_or("", |end| &path[..end])
+}
+
+fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError { action, name: name.to_owned(), source }
+}
