@@ -78,15 +78,29 @@ impl<D: Disk> DiskStore<D> {
     }
 
     /// 1. Write and sync a temporary file each. A crash here leaves files that nobody reads and the next write of
-    ///    the same name overwrites.
+    ///    the same name overwrites. Many files are synced by several threads at once: a journaling file system
+    ///    commits for all who wait, so that a thousand take a fifth of the time that one after the other takes.
     /// 2. Rename each to its name. This is the commit point of each.
     /// 3. Sync the directories, each once. A crash before it: the object may or may not be there. After it: it is.
     fn write(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
         let mut directories = BTreeSet::new();
-        for (name, bytes) in objects {
+        for (name, _) in objects {
             self.make_parents(name).map_err(failed("write", name))?;
-            let file = self.disk.create(&temporary(name)).map_err(failed("write", name))?;
-            file.write_at(0, bytes).and_then(|()| file.sync()).map_err(failed("write", name))?;
+        }
+        let write_all = |objects: &[(&str, &[u8])]| {
+            objects.iter().try_for_each(|(name, bytes)| {
+                let file = self.disk.create(&temporary(name)).map_err(failed("write", name))?;
+                file.write_at(0, bytes).and_then(|()| file.sync()).map_err(failed("write", name))
+            })
+        };
+        if objects.len() < 2 * WRITERS {
+            write_all(objects)?;
+        } else {
+            std::thread::scope(|scope| {
+                let chunks = objects.chunks(objects.len().div_ceil(WRITERS));
+                let writers: Vec<_> = chunks.map(|chunk| scope.spawn(|| write_all(chunk))).collect();
+                writers.into_iter().try_for_each(|writer| writer.join().expect("writing does not panic"))
+            })?;
         }
         for (name, _) in objects {
             self.disk.rename(&temporary(name), name).map_err(failed("write", name))?;
@@ -147,6 +161,9 @@ impl<D: Disk> Store for DiskStore<D> {
         Ok(names)
     }
 }
+
+/// How many threads write and sync when there is much to write.
+const WRITERS: usize = 16;
 
 /// What a file that was not finished is called after.
 const TEMPORARY: &str = ".tmp";

@@ -1,0 +1,225 @@
+//! Where things are: which pack holds a part, which entries an exchange has.
+//!
+//! Derived from the log alone, in SQLite so that any process can read it beside the one that writes the log. Delete
+//! it and it is made again; whoever changes it can hide things from `show` and `search`, but not from `verify`, and
+//! can make the ledger store a part twice or, by naming a part that is not there, not at all, which `verify` finds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tabellion_evidence::content;
+use tabellion_evidence::entry::{Entry, Kind};
+use tabellion_evidence::tile;
+use tabellion_evidence::tree::Hash;
+
+use crate::{LedgerError, Reader};
+
+/// Where an exchange stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its ULID.
+    pub id: String,
+    /// The index of its `exchange.request`.
+    pub request: Option<u64>,
+    /// The index of its `exchange.response`, once there is one.
+    pub response: Option<u64>,
+}
+
+/// Positions of parts and exchanges.
+pub struct Catalog {
+    db: Connection,
+}
+
+/// Raised whenever the tables change; a catalog of another version is made again.
+const VERSION: i64 = 1;
+/// How many bundles are taken into one transaction when catching up.
+const BUNDLES_PER_COMMIT: u64 = 64;
+
+impl Catalog {
+    /// Opens the catalog of a data directory, or makes an empty one.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(LedgerError::Derived)?;
+        }
+        let db = Connection::open(path)?;
+        // In WAL mode a process that dies or a power cut loses the newest transactions at most.
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "NORMAL")?;
+        Self::prepare(db)
+    }
+
+    /// A catalog that is gone with the process.
+    pub fn in_memory() -> Result<Self, LedgerError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(db: Connection) -> Result<Self, LedgerError> {
+        db.busy_timeout(Duration::from_secs(10))?;
+        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let catalog = Self { db };
+        if version != VERSION {
+            catalog.reset()?;
+        }
+        Ok(catalog)
+    }
+
+    fn reset(&self) -> Result<(), LedgerError> {
+        self.db.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS exchange; DROP TABLE IF EXISTS position;
+             CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+                 length INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
+             CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
+             CREATE TABLE position(size INTEGER NOT NULL, root BLOB NOT NULL);
+             PRAGMA user_version = {VERSION};
+             COMMIT;"
+        ))?;
+        Ok(())
+    }
+
+    /// Takes in what the log has published since. Any process may do it.
+    pub fn catch_up(&mut self, reader: &Reader) -> Result<(), LedgerError> {
+        let checkpoint = reader.checkpoint()?;
+        let mut from = self.position()?;
+        // A catalog of another log, or of one that was rolled back, is of no use.
+        if let Some((size, root)) = from
+            && (size > checkpoint.size || reader.root(size, checkpoint.size)? != root)
+        {
+            self.reset()?;
+            from = None;
+        }
+        let mut from = from.map_or(0, |(size, _)| size);
+        let packs = reader.packs(from, checkpoint.size)?;
+        let mut packs = packs.into_iter().take_while(|&(index, _)| index < checkpoint.size).peekable();
+        while from < checkpoint.size {
+            let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(checkpoint.size);
+            let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            for number in from / tile::WIDTH..until.div_ceil(tile::WIDTH) {
+                let entries = reader.entries(number, checkpoint.size)?;
+                for (index, entry) in (number * tile::WIDTH..).zip(&entries) {
+                    if (from..until).contains(&index) {
+                        note_entry(&transaction, index, entry)?;
+                    }
+                }
+            }
+            while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
+                let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
+                let parts = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
+                for (hash, bytes, offset) in parts {
+                    note_part(&transaction, &hash, index, offset, bytes.len())?;
+                }
+            }
+            note_position(&transaction, until, reader.root(until, checkpoint.size)?)?;
+            transaction.commit()?;
+            from = until;
+        }
+        Ok(())
+    }
+
+    /// Takes in a batch that the ledger itself has just published, which follows on the last.
+    pub(crate) fn advance(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for (index, entry) in (batch.first..).zip(batch.entries) {
+            note_entry(&transaction, index, entry)?;
+        }
+        for (hash, offset, length) in batch.parts {
+            note_part(&transaction, hash, batch.first, *offset, *length)?;
+        }
+        note_position(&transaction, batch.first + batch.entries.len() as u64, batch.root)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// How far the catalog has come, and the log's root there.
+    pub fn position(&self) -> Result<Option<(u64, Hash)>, LedgerError> {
+        let mut statement = self.db.prepare_cached("SELECT size, root FROM position")?;
+        Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
+    }
+
+    /// Whether a part is stored.
+    pub(crate) fn has_part(&self, hash: &Hash) -> Result<bool, LedgerError> {
+        Ok(self.db.prepare_cached("SELECT 1 FROM part WHERE hash = ?")?.exists(params![hash.0])?)
+    }
+
+    /// The bytes of a part; `None` when no published pack has it.
+    pub fn part(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let place = self
+            .db
+            .prepare_cached("SELECT pack, offset, length FROM part WHERE hash = ?")?
+            .query_row(params![hash.0], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as usize))
+            })
+            .optional()?;
+        let Some((pack, offset, length)) = place else { return Ok(None) };
+        let name = pack_name(pack);
+        let bytes = reader.store().read_range(&name, offset, length)?;
+        match bytes {
+            Some(bytes) if tabellion_evidence::tree::sha256(&bytes) == *hash => Ok(Some(bytes)),
+            _ => Err(LedgerError::Damaged { name }),
+        }
+    }
+
+    /// Where an exchange stands; `None` when no published entry speaks of it.
+    pub fn exchange(&self, id: &str) -> Result<Option<Exchange>, LedgerError> {
+        let mut statement = self.db.prepare_cached("SELECT id, request, response FROM exchange WHERE id = ?")?;
+        Ok(statement.query_row(params![id], exchange_of).optional()?)
+    }
+
+    /// The exchanges that have a request and no response, in the log's order.
+    pub fn unfinished(&self) -> Result<Vec<Exchange>, LedgerError> {
+        let mut statement =
+            self.db.prepare("SELECT id, request, response FROM exchange WHERE response IS NULL ORDER BY request")?;
+        let rows = statement.query_map([], exchange_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// What a publication added.
+pub(crate) struct Batch<'a> {
+    pub(crate) first: u64,
+    pub(crate) entries: &'a [Vec<u8>],
+    /// Hash, offset and length in the pack `content/<first>`.
+    pub(crate) parts: &'a [(Hash, usize, usize)],
+    pub(crate) root: Hash,
+}
+
+/// The name of the pack that starts at an entry.
+pub(crate) fn pack_name(first: u64) -> String {
+    format!("content/{}", tile::index_path(first))
+}
+
+fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
+    let index = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(|index| index as u64));
+    Ok(Exchange { id: row.get(0)?, request: index(1)?, response: index(2)? })
+}
+
+fn note_entry(db: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerError> {
+    // Entries that are no exchanges, or not even ours, are none of the catalog's business.
+    let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
+    let Some(exchange) = entry.exchange else { return Ok(()) };
+    let column = match entry.kind {
+        Kind::Request => "request",
+        Kind::Response => "response",
+        _ => return Ok(()),
+    };
+    db.prepare_cached(&format!(
+        "INSERT INTO exchange(id, {column}) VALUES (?1, ?2)
+         ON CONFLICT(id) DO UPDATE SET {column} = coalesce({column}, excluded.{column})"
+    ))?
+    .execute(params![exchange, index as i64])?;
+    Ok(())
+}
+
+fn note_part(db: &Connection, hash: &Hash, pack: u64, offset: usize, length: usize) -> Result<(), LedgerError> {
+    db.prepare_cached("INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)")?
+        .execute(params![hash.0, pack as i64, offset as i64, length as i64])?;
+    Ok(())
+}
+
+fn note_position(db: &Connection, size: u64, root: Hash) -> Result<(), LedgerError> {
+    db.prepare_cached("DELETE FROM position")?.execute([])?;
+    db.prepare_cached("INSERT INTO position(size, root) VALUES (?, ?)")?.execute(params![size as i64, root.0])?;
+    Ok(())
+}

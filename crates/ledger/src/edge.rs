@@ -1,0 +1,111 @@
+//! The right edge of the tree: from new entries to the objects that a larger tree has.
+
+use tabellion_evidence::tile::{self, TileId};
+use tabellion_evidence::tree::{self, Frontier, Hash, Tiles};
+
+use crate::read::tree_error;
+use crate::{LedgerError, Reader};
+
+/// What is needed to append to a tree: its frontier, its partial tiles and its partial entry bundle.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    frontier: Frontier,
+    /// The hashes of the rightmost, partial tile of each level.
+    tiles: Vec<Vec<Hash>>,
+    bundle: Vec<u8>,
+}
+
+impl Edge {
+    /// The edge of a tree that is in the store.
+    pub(crate) fn load(reader: &Reader, size: u64) -> Result<Self, LedgerError> {
+        let tiles = reader.tiles();
+        let frontier = tree::frontier(size, &tiles).map_err(tree_error)?;
+        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Vec::new() };
+        for level in 0_u8.. {
+            let Some(above) = size.checked_shr(8 * u32::from(level)).filter(|&above| above > 0) else { break };
+            let width = tile::partial_width(size, level);
+            let hashes = if width == 0 {
+                Vec::new()
+            } else {
+                let mut bytes = tiles.tile(level, above / tile::WIDTH, width)?;
+                bytes.truncate(usize::from(width) * 32);
+                bytes.chunks_exact(32).map(|hash| Hash(hash.try_into().expect("32 bytes"))).collect()
+            };
+            edge.tiles.push(hashes);
+        }
+        if tile::partial_width(size, 0) > 0 {
+            // What is not in the tiles must not get into a bundle that the next checkpoint vouches for.
+            let entries = reader.entries(size / tile::WIDTH, size)?;
+            if !entries.iter().map(|entry| tree::leaf_hash(entry)).eq(edge.tiles[0].iter().copied()) {
+                return Err(LedgerError::Diverged);
+            }
+            for entry in entries {
+                tile::encode_entry(&mut edge.bundle, &entry);
+            }
+        }
+        Ok(edge)
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    pub(crate) fn root(&self) -> Hash {
+        self.frontier.root()
+    }
+
+    /// Appends entries. Returns the objects under `log/` that the larger tree has and the smaller had not, and the
+    /// directories of partial ones that a full one has replaced.
+    pub(crate) fn append<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a [u8]>,
+    ) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
+        let mut objects = Vec::new();
+        let mut replaced = Vec::new();
+        let mut object = |path: String, bytes: Vec<u8>| {
+            if !path.contains(".p/") {
+                replaced.push(format!("log/{path}.p"));
+            }
+            objects.push((format!("log/{path}"), bytes));
+        };
+        for entry in entries {
+            let index = self.frontier.size();
+            tile::encode_entry(&mut self.bundle, entry);
+            let tiles = &mut self.tiles;
+            self.frontier.push_with(tree::leaf_hash(entry), |level, position, hash| {
+                // Tiles hold every eighth level of the tree.
+                if level % 8 != 0 {
+                    return;
+                }
+                let level = level / 8;
+                if tiles.len() <= usize::from(level) {
+                    tiles.push(Vec::new());
+                }
+                let hashes = &mut tiles[usize::from(level)];
+                hashes.push(hash);
+                if hashes.len() as u64 == tile::WIDTH {
+                    let id = TileId { level, index: position / tile::WIDTH, width: tile::WIDTH as u16 };
+                    object(id.path(), concat(hashes));
+                    hashes.clear();
+                }
+            });
+            if (index + 1).is_multiple_of(tile::WIDTH) {
+                object(tile::entries_path(index / tile::WIDTH, tile::WIDTH as u16), std::mem::take(&mut self.bundle));
+            }
+        }
+        let size = self.frontier.size();
+        for (level, hashes) in self.tiles.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+            let id =
+                TileId { level: level as u8, index: (size >> (8 * level)) / tile::WIDTH, width: hashes.len() as u16 };
+            object(id.path(), concat(hashes));
+        }
+        if !self.bundle.is_empty() {
+            object(tile::entries_path(size / tile::WIDTH, tile::partial_width(size, 0)), self.bundle.clone());
+        }
+        (objects, replaced)
+    }
+}
+
+fn concat(hashes: &[Hash]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| hash.0).collect()
+}

@@ -1,0 +1,126 @@
+//! From sequenced entries to a signed, published tree.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tabellion_evidence::content;
+use tabellion_evidence::tree;
+
+use crate::catalog::{Batch, pack_name};
+use crate::edge::Edge;
+use crate::read::tree_error;
+use crate::signer::Signer;
+use crate::wal::Record;
+use crate::{Catalog, LedgerError, Reader};
+
+pub(crate) struct Publisher {
+    reader: Reader,
+    signer: Signer,
+    edge: Edge,
+    catalog: Arc<Mutex<Catalog>>,
+    /// A signed checkpoint that could not be put in its place yet.
+    unpublished: Option<String>,
+}
+
+impl Publisher {
+    /// Takes up a log where the signer left it.
+    pub(crate) fn open(reader: Reader, signer: Signer, catalog: Arc<Mutex<Catalog>>) -> Result<Self, LedgerError> {
+        let size = signer.last().map_or(0, |last| last.size);
+        let edge = Edge::load(&reader, size).map_err(|error| match error {
+            // What was signed had been durable. So this is not the data that was signed.
+            LedgerError::Missing { .. } => LedgerError::Diverged,
+            error => error,
+        })?;
+        if let Some(last) = signer.last()
+            && edge.root() != last.root
+        {
+            return Err(LedgerError::Diverged);
+        }
+        if let Some(note) = signer.last_note()
+            && reader.store().read("log/checkpoint")?.as_deref() != Some(note.as_bytes())
+        {
+            // A crash came between signing and publishing; or somebody put an older checkpoint here.
+            reader.store().replace("log/checkpoint", note.as_bytes())?;
+        }
+        for (_, pack) in reader.packs(size, size)? {
+            reader.store().remove(&pack)?;
+        }
+        if size > 0 {
+            lock(&catalog).catch_up(&reader)?;
+        }
+        Ok(Self { reader, signer, edge, catalog, unpublished: None })
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// Whether a publication is half done.
+    pub(crate) fn pending(&self) -> bool {
+        self.unpublished.is_some()
+    }
+
+    /// Publishes records that follow on the last ones. After an error call it again with the same records, and any
+    /// number of later ones behind them.
+    pub(crate) fn publish(&mut self, records: &[Record]) -> Result<(), LedgerError> {
+        self.finish()?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let store = self.reader.store();
+        let first = self.edge.size();
+        let mut pack = Vec::new();
+        let mut parts = Vec::new();
+        for part in records.iter().flat_map(|record| &record.parts) {
+            let hash = content::encode_part(&mut pack, part);
+            parts.push((hash, pack.len() - part.len(), part.len()));
+        }
+        let mut edge = self.edge.clone();
+        let (mut objects, replaced) = edge.append(records.iter().map(|record| &*record.entry));
+        if !pack.is_empty() {
+            objects.push((pack_name(first), pack));
+        }
+        store.create(&objects)?;
+
+        let (size, root) = (edge.size(), edge.root());
+        let old = self.signer.last().map_or(0, |last| last.size);
+        let proof = tree::consistency_proof(old, size, &self.reader.tiles()).map_err(tree_error)?;
+        let note = self.signer.sign(size, root, &proof)?;
+        // Signed, so this is the tree from now on, whatever comes.
+        self.edge = edge;
+        self.unpublished = Some(note);
+        self.finish()?;
+
+        let entries: Vec<Vec<u8>> = records.iter().map(|record| record.entry.clone()).collect();
+        let mut catalog = lock(&self.catalog);
+        let current = catalog.position()?.map_or(0, |(size, _)| size) == first;
+        let advanced = if current {
+            catalog.advance(&Batch { first, entries: &entries, parts: &parts, root })
+        } else {
+            catalog.catch_up(&self.reader)
+        };
+        drop(catalog);
+        // The next publication finds the catalog behind and has it catch up from the log.
+        advanced?;
+        for directory in replaced {
+            self.reader.store().remove_all(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a signed checkpoint in its place.
+    fn finish(&mut self) -> Result<(), LedgerError> {
+        if let Some(note) = &self.unpublished {
+            self.reader.store().replace("log/checkpoint", note.as_bytes())?;
+            self.unpublished = None;
+        }
+        Ok(())
+    }
+}
+
+fn lock(catalog: &Mutex<Catalog>) -> MutexGuard<'_, Catalog> {
+    catalog.lock().unwrap_or_else(PoisonError::into_inner)
+}
