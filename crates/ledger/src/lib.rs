@@ -230,6 +230,8 @@ struct Shared {
     publisher_wakes: Condvar,
     /// How many entries are published and in the catalog.
     published: watch::Sender<u64>,
+    /// When the newest checkpoint was published, if it was by this process.
+    published_at: Mutex<Option<Instant>>,
     /// Set by a publication that failed, for readiness.
     failing: AtomicBool,
 }
@@ -277,6 +279,7 @@ impl Ledger {
             sequencer_wakes: Condvar::new(),
             publisher_wakes: Condvar::new(),
             published: watch::Sender::new(publisher.size()),
+            published_at: Mutex::new(None),
             failing: AtomicBool::new(false),
         });
         let threads = vec![
@@ -351,6 +354,12 @@ impl Ledger {
         self.shared.published.subscribe()
     }
 
+    /// How long ago the newest checkpoint was published; `None` before this process has published one.
+    pub fn checkpoint_age(&self) -> Option<Duration> {
+        let at = *self.shared.published_at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.map(|at| at.elapsed())
+    }
+
     /// Whether appends can be expected to work.
     pub fn healthy(&self) -> bool {
         !self.shared.lock().failed && !self.shared.failing.load(Ordering::Relaxed)
@@ -409,7 +418,9 @@ fn recover<D: Disk + Clone + 'static>(
     keys: impl Store + 'static,
     options: &Options,
 ) -> Result<Recovered<D>, LedgerError> {
-    let store: Arc<dyn Store> = Arc::new(DiskStore::new(data.clone()));
+    let store = DiskStore::new(data.clone());
+    store.clean()?;
+    let store: Arc<dyn Store> = Arc::new(store);
     let reader = Reader::new(store.clone());
     let fresh = store.read("log/checkpoint")?.is_none() && store.read("log.vkey")?.is_none();
     let signer = Signer::open(Box::new(keys), options.origin.as_deref(), fresh)?;
@@ -537,6 +548,7 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
                 shared.lock().sequenced_bytes -= bytes;
                 shared.failing.store(false, Ordering::Relaxed);
                 shared.published.send_replace(publisher.size());
+                *shared.published_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 shared.sequencer_wakes.notify_one();
             }
             // Everything stays durable in the write-ahead log, and is tried again. Appends are refused once too much

@@ -50,7 +50,7 @@ impl Signer {
         }
         let last = match store.read(SIGNED)? {
             Some(bytes) => {
-                let signed = checkpoint::verify(&bytes, &key.verifier()).map_err(|_| LedgerError::SignerState)?;
+                let signed = checkpoint::verify(&bytes, key.verifier()).map_err(|_| LedgerError::SignerState)?;
                 Some(signed.into_inner())
             }
             None => None,

@@ -52,12 +52,7 @@ impl Answer {
             }
         };
         let tokens_out = text.as_deref().map_or(0, tokens) + call.as_ref().map_or(0, |call| tokens(&call.arguments));
-        Self {
-            text,
-            call,
-            tokens_in,
-            tokens_out,
-        }
+        Self { text, call, tokens_in, tokens_out }
     }
 }
 
@@ -85,10 +80,7 @@ fn loan(said: &str) -> (String, Call) {
         "application": said,
     })
     .to_string();
-    let call = Call {
-        name: "record_decision".to_owned(),
-        arguments,
-    };
+    let call = Call { name: "record_decision".to_owned(), arguments };
     (text, call)
 }
 

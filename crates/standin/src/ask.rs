@@ -77,10 +77,7 @@ impl<'a> Ask<'a> {
     }
 
     pub(crate) fn wants_usage(&self) -> bool {
-        self.stream_options
-            .as_ref()
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false)
+        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
     }
 
     /// The last message of the user or of a tool; for completions the prompt.
@@ -100,18 +97,12 @@ impl<'a> Ask<'a> {
     /// The name of the first tool offered, and of the first property of its
     /// arguments.
     pub(crate) fn first_tool(&self) -> (String, String) {
-        let tools: Value = self
-            .tools
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default();
+        let tools: Value = self.tools.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let tool = &tools[0];
         // Chat completions nest it; Responses and Anthropic do not.
         let tool = tool.get("function").unwrap_or(tool);
         let name = tool["name"].as_str().unwrap_or("lookup");
-        let schema = tool
-            .get("parameters")
-            .or_else(|| tool.get("input_schema"))
-            .unwrap_or(&Value::Null);
+        let schema = tool.get("parameters").or_else(|| tool.get("input_schema")).unwrap_or(&Value::Null);
         let property = schema["properties"]
             .as_object()
             .and_then(|properties| properties.keys().next())
@@ -121,10 +112,7 @@ impl<'a> Ask<'a> {
 }
 
 fn plain(text: String) -> Said {
-    Said {
-        text,
-        tool_result: false,
-    }
+    Said { text, tool_result: false }
 }
 
 fn last_said(turns: &[Turn<'_>]) -> Said {
@@ -137,10 +125,7 @@ fn last_said(turns: &[Turn<'_>]) -> Said {
                 return Said { text, tool_result };
             }
             (Some("tool"), _) | (None, Some("function_call_output")) => {
-                return Said {
-                    text: content.map(text_of).unwrap_or_default(),
-                    tool_result: true,
-                };
+                return Said { text: content.map(text_of).unwrap_or_default(), tool_result: true };
             }
             _ => {}
         }

@@ -46,11 +46,7 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(steps: VecDeque<Step>, tally: Arc<Tally>) -> Self {
         tally.begun.fetch_add(1, Ordering::Relaxed);
-        Self {
-            steps,
-            waiting: None,
-            tally,
-        }
+        Self { steps, waiting: None, tally }
     }
 }
 
@@ -100,11 +96,7 @@ impl Drop for Script {
     fn drop(&mut self) {
         // hyper need not ask for the end of a body whose length it knows.
         let over = self.waiting.is_none() && self.steps.iter().all(|step| matches!(step, Step::Flush));
-        let count = if over {
-            &self.tally.ended
-        } else {
-            &self.tally.abandoned
-        };
+        let count = if over { &self.tally.ended } else { &self.tally.abandoned };
         count.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -56,9 +56,9 @@ impl<D: Disk> DiskStore<D> {
         Self { disk, known: Mutex::new(BTreeSet::new()) }
     }
 
-    /// The disk below, for what is no object.
-    pub fn disk(&self) -> &D {
-        &self.disk
+    /// Removes what writes left behind that a crash cut short. Not while anybody else writes.
+    pub fn clean(&self) -> Result<(), StoreError> {
+        self.remove_all(TEMPORARY)
     }
 
     /// Creates the directories above a name and makes them durable.
@@ -86,6 +86,7 @@ impl<D: Disk> DiskStore<D> {
         let mut directories = BTreeSet::new();
         for (name, _) in objects {
             self.make_parents(name).map_err(failed("write", name))?;
+            self.make_parents(&temporary(name)).map_err(failed("write", name))?;
         }
         let write_all = |objects: &[(&str, &[u8])]| {
             objects.iter().try_for_each(|(name, bytes)| {
@@ -156,20 +157,18 @@ impl<D: Disk> Store for DiskStore<D> {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.disk.list(directory).map_err(failed("list", directory))?;
-        names.retain(|name| !name.ends_with(TEMPORARY));
-        Ok(names)
+        self.disk.list(directory).map_err(failed("list", directory))
     }
 }
 
 /// How many threads write and sync when there is much to write.
 const WRITERS: usize = 16;
 
-/// What a file that was not finished is called after.
-const TEMPORARY: &str = ".tmp";
+/// Where files lie until they are whole, so that no other directory ever holds anything but objects.
+const TEMPORARY: &str = "tmp";
 
 fn temporary(name: &str) -> String {
-    format!("{name}{TEMPORARY}")
+    format!("{TEMPORARY}/{}", name.replace('/', "_"))
 }
 
 fn parent(path: &str) -> &str {

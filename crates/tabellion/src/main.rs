@@ -1,1 +1,44 @@
-fn main() {}
+//! The notary for AI systems. See README.md for what it does and ARCHITECTURE.md for where things are.
+
+mod api;
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod indexer;
+mod metrics;
+mod notary;
+mod pipeline;
+mod secrets;
+mod serve;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use failure::{Failure, Fault};
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    // Fields of events are ids, counts, durations and names of rules: see `pipeline` and `serve`. Libraries below may
+    // speak of addresses at `debug`, so the filter names only our own crates.
+    let filter = EnvFilter::try_from_env("TABELLION_LOG").unwrap_or_else(|_| EnvFilter::new("off,tabellion=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match commands::run(cli.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            ui::note(format!("error: {failure}"));
+            ExitCode::from(failure.fault as u8)
+        }
+    }
+}
+
+/// What commands return when the answer is no, without an error to report.
+pub(crate) fn said_no() -> ExitCode {
+    ExitCode::from(Fault::Evidence as u8)
+}
+
+/// Commands end in an exit code, or in a failure that says who must act.
+pub(crate) type Ended = Result<ExitCode, Failure>;

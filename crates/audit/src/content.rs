@@ -1,0 +1,291 @@
+//! Packs and bodies: that every part which an entry names is there, once and
+//! in its place, and that the parts make the bodies.
+//!
+//! First all packs are read and their parts hashed, which gives an index in
+//! memory. Then, bundle by bundle, each body is put together again; its parts
+//! are read a second time, so that what is held in memory does not grow with
+//! the content.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use tabellion_evidence::audit::{self, Parts, Placed, Problem, pack_file};
+use tabellion_evidence::entry::{Content, Manifest, Part};
+use tabellion_evidence::tree::{Hash, sha256};
+
+use crate::report::{Checked, Phase, Problems};
+use crate::{Source, SourceError, Ticker};
+
+/// The packs of a log, and which entry is the first to name each part.
+pub(crate) struct Packs {
+    /// Number, end of the batch, length.
+    packs: Vec<(u64, u64, u64)>,
+    parts: Parts,
+    first_named: Vec<AtomicU64>,
+}
+
+/// No entry has named it.
+const NOBODY: u64 = u64::MAX;
+
+impl Packs {
+    /// Reads the packs of a log of `size` entries. `numbers` are those that
+    /// are there, ascending; those that a writer has already put beyond `size`
+    /// are read for their parts only. Of packs before `hashed_from`, the parts
+    /// are not hashed.
+    pub(crate) fn read(
+        source: &dyn Source,
+        numbers: &[u64],
+        size: u64,
+        hashed_from: u64,
+        ticker: &Ticker<'_>,
+        checked: &mut Checked,
+        problems: &mut Problems,
+    ) -> Result<Self, SourceError> {
+        let read = |number: u64| -> Result<(u64, u64, Vec<Placed>, Vec<Problem>), SourceError> {
+            let file = pack_file(number);
+            let found = match source.read(&file)? {
+                Some(bytes) => {
+                    let apart = if number < hashed_from { audit::places_of } else { audit::parts_of };
+                    let (placed, problems) = apart(number, &bytes);
+                    (number, bytes.len() as u64, placed, problems)
+                }
+                // A log that recovers takes back what it had not published.
+                None if number >= size => (number, 0, Vec::new(), Vec::new()),
+                None => (number, 0, Vec::new(), vec![Problem::Missing { file }]),
+            };
+            ticker.tick();
+            Ok(found)
+        };
+        let read: Vec<_> = numbers.par_iter().map(|&number| read(number)).collect::<Result<_, _>>()?;
+        let mut packs = Vec::new();
+        let (mut within, mut beyond) = (Vec::new(), Vec::new());
+        for (position, (number, length, placed, found)) in read.into_iter().enumerate() {
+            problems.extend(found);
+            checked.content_bytes += length;
+            if number < size {
+                if number >= hashed_from {
+                    checked.packs += 1;
+                    checked.parts += placed.len() as u64;
+                }
+                let end = numbers.get(position + 1).map_or(size, |&next| next.min(size));
+                packs.push((number, end, length));
+                within.extend(placed);
+            } else {
+                beyond.extend(placed);
+            }
+        }
+        let mut all = within.clone();
+        all.extend(beyond.iter());
+        all.par_sort_unstable();
+        problems.extend(Parts::from_sorted(all).twice());
+        within.par_sort_unstable();
+        let parts = Parts::from_sorted(within);
+        let first_named = (0..parts.len()).map(|_| AtomicU64::new(NOBODY)).collect();
+        Ok(Self { packs, parts, first_named })
+    }
+
+    /// Says what is wrong with the places of parts, once all entries were
+    /// read. Only packs whose batch is within `first..last` are judged.
+    pub(crate) fn misplaced(&self, first: u64, last: u64, problems: &mut Problems) {
+        let mut previous = None;
+        for (placed, named) in self.parts.iter().zip(&self.first_named) {
+            // A second place of a part was reported as that already.
+            if previous.replace(placed.part) == Some(placed.part) {
+                continue;
+            }
+            let end = self.packs[self.position(placed.pack)].1;
+            if placed.pack < first || end > last {
+                continue;
+            }
+            let named = Some(named.load(Ordering::Relaxed)).filter(|&entry| entry != NOBODY);
+            // Damage to its name was reported too.
+            if !(placed.damaged && named.is_none()) {
+                problems.extend(Parts::misplaced(placed, named, end));
+            }
+        }
+    }
+
+    fn position(&self, pack: u64) -> usize {
+        self.packs.binary_search_by_key(&pack, |&(number, ..)| number).expect("every part came out of one of them")
+    }
+}
+
+/// Bytes of packs that one thread keeps.
+const KEPT_BYTES: usize = 32 << 20;
+/// Of longer packs only the parts that are needed are read.
+const WHOLE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads parts; one for each thread.
+pub(crate) struct PartReader<'a> {
+    source: &'a dyn Source,
+    packs: &'a Packs,
+    kept: HashMap<u64, Arc<Vec<u8>>>,
+    kept_bytes: usize,
+}
+
+/// The bytes of a part.
+struct Piece {
+    bytes: Arc<Vec<u8>>,
+    start: usize,
+    end: usize,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+}
+
+/// Why a body cannot be checked.
+enum Stop {
+    Problem(Problem),
+    Source(SourceError),
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl<'a> PartReader<'a> {
+    pub(crate) fn new(source: &'a dyn Source, packs: &'a Packs) -> Self {
+        Self { source, packs, kept: HashMap::new(), kept_bytes: 0 }
+    }
+
+    fn read(&mut self, placed: &Placed) -> Result<Piece, Stop> {
+        let missing = || Stop::Problem(Problem::Missing { file: pack_file(placed.pack) });
+        let file = || pack_file(placed.pack);
+        let (start, length) = (placed.offset as usize, placed.length as usize);
+        if self.packs.packs[self.packs.position(placed.pack)].2 > WHOLE_BYTES_MAX {
+            let bytes = self.source.read_range(&file(), placed.offset, length)?.ok_or_else(missing)?;
+            return Ok(Piece { bytes: Arc::new(bytes), start: 0, end: length });
+        }
+        let bytes = match self.kept.get(&placed.pack) {
+            Some(bytes) => bytes.clone(),
+            None => {
+                let bytes = Arc::new(self.source.read(&file())?.ok_or_else(missing)?);
+                if self.kept_bytes + bytes.len() > KEPT_BYTES {
+                    self.kept.clear();
+                    self.kept_bytes = 0;
+                }
+                self.kept_bytes += bytes.len();
+                self.kept.insert(placed.pack, bytes.clone());
+                bytes
+            }
+        };
+        // It was longer when it was indexed.
+        if start + length > bytes.len() {
+            return Err(missing());
+        }
+        Ok(Piece { bytes, start, end: start + length })
+    }
+
+    /// Finds a part that an entry names, and notes that it does.
+    fn named(&self, entry: u64, part: Hash, problems: &mut Problems) -> Option<&'a Placed> {
+        let Some(number) = self.packs.parts.find(&part) else {
+            problems.push(Problem::PartMissing { entry, part });
+            return None;
+        };
+        self.packs.first_named[number].fetch_min(entry, Ordering::Relaxed);
+        let placed = self.packs.parts.at(number);
+        if placed.damaged {
+            problems.push(Problem::PartDamaged { file: pack_file(placed.pack), part, entry });
+            return None;
+        }
+        Some(placed)
+    }
+
+    /// Checks the body that an entry speaks of.
+    pub(crate) fn check(
+        &mut self,
+        entry: u64,
+        content: &Content,
+        checked: &mut Checked,
+        problems: &mut Problems,
+    ) -> Result<(), SourceError> {
+        if content.omitted.is_some() {
+            return Ok(());
+        }
+        match self.body(entry, content, problems) {
+            Ok(Some(bytes)) => {
+                checked.bodies += 1;
+                checked.body_bytes += bytes;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(Stop::Problem(problem)) => {
+                problems.push(problem);
+                Ok(())
+            }
+            Err(Stop::Source(error)) => Err(error),
+        }
+    }
+
+    /// The length of a body that is right; `None` if what keeps it from being
+    /// looked at has been reported.
+    fn body(&mut self, entry: u64, content: &Content, problems: &mut Problems) -> Result<Option<u64>, Stop> {
+        let manifest;
+        let parts: &[Part] = match content.manifest {
+            None => &content.parts,
+            Some(part) => {
+                let Some(placed) = self.named(entry, part, problems) else { return Ok(None) };
+                let bytes = self.read(placed)?;
+                manifest = Manifest::parse(bytes.as_ref())
+                    .map_err(|error| Stop::Problem(Problem::Manifest { entry, part, error }))?;
+                &manifest.content
+            }
+        };
+        let mut places = Vec::with_capacity(parts.len());
+        for part in parts {
+            let Some(placed) = self.named(entry, part.sha256, problems) else { continue };
+            if u64::from(placed.length) == part.bytes {
+                places.push(placed);
+            } else {
+                problems.push(Problem::PartLength { entry, part: part.sha256 });
+            }
+        }
+        if places.len() < parts.len() {
+            return Ok(None);
+        }
+        // The parts are asked for in order, each once.
+        let mut next = places.iter();
+        let checked =
+            audit::check_body(entry, content, parts, |_| self.read(next.next().expect("a place for each part")))?;
+        match checked {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(problem) => {
+                // Parts that were not hashed before may be what is wrong.
+                for placed in places {
+                    if sha256(self.read(placed)?) != placed.part {
+                        let file = pack_file(placed.pack);
+                        return Err(Stop::Problem(Problem::PartDamaged { file, part: placed.part, entry }));
+                    }
+                }
+                Err(Stop::Problem(problem))
+            }
+        }
+    }
+
+    /// Whether all parts that an entry names are known.
+    pub(crate) fn knows_all(&mut self, content: &Content) -> Result<bool, SourceError> {
+        let Some(manifest) = content.manifest else {
+            return Ok(content.parts.iter().all(|part| self.packs.parts.find(&part.sha256).is_some()));
+        };
+        let Some(number) = self.packs.parts.find(&manifest) else { return Ok(false) };
+        match self.read(self.packs.parts.at(number)) {
+            Ok(bytes) => Ok(Manifest::parse(bytes.as_ref()).map_or(true, |manifest| {
+                manifest.content.iter().all(|part| self.packs.parts.find(&part.sha256).is_some())
+            })),
+            Err(Stop::Problem(_)) => Ok(true),
+            Err(Stop::Source(error)) => Err(error),
+        }
+    }
+}
+
+/// Counts packs as they are read.
+pub(crate) fn ticker<'a>(progress: &'a (dyn Fn(crate::Progress) + Sync), total: usize) -> Ticker<'a> {
+    Ticker::new(progress, Phase::Packs, total as u64)
+}

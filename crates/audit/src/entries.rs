@@ -1,0 +1,322 @@
+//! Entry bundles: every entry hashed, read, and held against its content.
+
+use rayon::prelude::*;
+use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
+use tabellion_evidence::entry::{Content, Entry};
+use tabellion_evidence::tile::WIDTH;
+use tabellion_evidence::tree::Hash;
+
+use crate::content::{Packs, PartReader};
+use crate::files::{Files, bundle_file};
+use crate::report::{Checked, Problems};
+use crate::{Source, SourceError, Ticker};
+
+/// What bundles say, in order.
+#[derive(Default)]
+pub(crate) struct Entries {
+    /// The first bundle.
+    pub(crate) first: u64,
+    /// The leaf hashes; zeros of a bundle that is not readable.
+    pub(crate) leaves: Vec<Hash>,
+    /// The roots of the full bundles among them.
+    pub(crate) above: Vec<Hash>,
+    /// Bundles that are missing or cannot be taken apart.
+    pub(crate) unreadable: Vec<u64>,
+    /// Those of them that are missing.
+    pub(crate) missing: u64,
+    pub(crate) ids: Vec<(Name, u64)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) checked: Checked,
+    pub(crate) problems: Problems,
+}
+
+/// Which entries are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) source: &'a dyn Source,
+    /// The size of the log.
+    pub(crate) size: u64,
+    /// The entries that are parsed; of the others in a bundle only the hash
+    /// matters.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) files: Option<&'a Files>,
+    pub(crate) packs: Option<&'a Packs>,
+    pub(crate) ticker: &'a Ticker<'a>,
+}
+
+/// How many entries bundle `number` of a log of `size` entries has.
+pub(crate) fn width_of(number: u64, size: u64) -> u16 {
+    size.saturating_sub(number.saturating_mul(WIDTH)).min(WIDTH) as u16
+}
+
+/// One bundle: its hashes, if it is readable.
+struct Bundle {
+    hashes: Option<Vec<Hash>>,
+    missing: bool,
+    root: Option<Hash>,
+    rest: Entries,
+}
+
+impl Scope<'_> {
+    /// Reads bundles, in parallel.
+    pub(crate) fn read(&self, bundles: std::ops::Range<u64>) -> Result<Entries, SourceError> {
+        let mut all = Entries { first: bundles.start, ..Entries::default() };
+        let read: Vec<Bundle> = bundles
+            .clone()
+            .into_par_iter()
+            .map_init(
+                || self.packs.map(|packs| PartReader::new(self.source, packs)),
+                |reader, number| {
+                    let bundle = self.bundle(number, reader.as_mut());
+                    self.ticker.tick();
+                    bundle
+                },
+            )
+            .collect::<Result<_, _>>()?;
+        for (number, bundle) in bundles.zip(read) {
+            let width = width_of(number, self.size);
+            match bundle.hashes {
+                Some(hashes) => all.leaves.extend(hashes),
+                None => {
+                    all.unreadable.push(number);
+                    all.missing += u64::from(bundle.missing);
+                    all.leaves.resize(all.leaves.len() + usize::from(width), Hash([0; 32]));
+                }
+            }
+            if u64::from(width) == WIDTH {
+                all.above.push(bundle.root.unwrap_or(Hash([0; 32])));
+            }
+            all.take(bundle.rest);
+        }
+        Ok(all)
+    }
+
+    fn bundle(&self, number: u64, reader: Option<&mut PartReader<'_>>) -> Result<Bundle, SourceError> {
+        let mut rest = Entries::default();
+        let width = width_of(number, self.size);
+        let file = bundle_file(number, width);
+        let unreadable = |problem, missing| {
+            let mut rest = Entries::default();
+            rest.problems.push(problem);
+            Ok(Bundle { hashes: None, missing, root: None, rest })
+        };
+        // The full one may have taken the place of a partial one.
+        let mut full = false;
+        let found = match self.source.read(&file)? {
+            None if u64::from(width) < WIDTH => {
+                full = true;
+                self.source.read(&bundle_file(number, WIDTH as u16))?
+            }
+            found => found,
+        };
+        let Some(bytes) = found else { return unreadable(Problem::Missing { file }, true) };
+        let mut leaves = match audit::leaves(&bytes, if full { WIDTH as u16 } else { width }) {
+            Ok(leaves) => leaves,
+            Err(error) => return unreadable(Problem::Bundle { file, error }, false),
+        };
+        leaves.truncate(usize::from(width));
+        rest.checked.bundles += 1;
+        self.older_versions(number, width, &leaves, &mut rest)?;
+        let mut reader = reader;
+        for (index, leaf) in (number * WIDTH..).zip(&leaves) {
+            if (self.first..self.last).contains(&index) {
+                rest.entry(index, leaf.bytes, &file, reader.as_deref_mut())?;
+            }
+        }
+        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
+        let root = (u64::from(width) == WIDTH).then(|| audit::subtree_root(&hashes));
+        Ok(Bundle { hashes: Some(hashes), missing: false, root, rest })
+    }
+
+    /// Partial bundles from when the log was smaller have the same entries.
+    fn older_versions(
+        &self,
+        number: u64,
+        width: u16,
+        leaves: &[audit::Leaf<'_>],
+        rest: &mut Entries,
+    ) -> Result<(), SourceError> {
+        let widths = self.files.and_then(|files| files.bundles.get(&number)).map_or(&[][..], Vec::as_slice);
+        let known: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
+        for &older in widths.iter().filter(|&&older| older < width) {
+            let file = bundle_file(number, older);
+            // Gone by now, like all partial ones of a full bundle.
+            let Some(bytes) = self.source.read(&file)? else { continue };
+            rest.compare(file, &bytes, older, number, &known);
+        }
+        Ok(())
+    }
+
+    /// Whether `is` says so of the content of any entry.
+    pub(crate) fn any_content<'b>(
+        &'b self,
+        bundles: std::ops::Range<u64>,
+        packs: &'b Packs,
+        is: impl Fn(&mut PartReader<'_>, &Content) -> Result<bool, SourceError> + Sync,
+    ) -> Result<bool, SourceError> {
+        let found = bundles.into_par_iter().map(|number| -> Result<bool, SourceError> {
+            let mut reader = PartReader::new(self.source, packs);
+            let width = width_of(number, self.size);
+            let Some(bytes) = self.source.read(&bundle_file(number, width))? else { return Ok(false) };
+            let Ok(leaves) = audit::leaves(&bytes, width) else { return Ok(false) };
+            for (index, leaf) in (number * WIDTH..).zip(leaves) {
+                if (self.first..self.last).contains(&index)
+                    && let Ok(Entry { content: Some(content), .. }) = Entry::parse(leaf.bytes)
+                    && is(&mut reader, &content)?
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        found.try_reduce(|| false, |a, b| Ok(a || b))
+    }
+}
+
+impl Entries {
+    /// How many leaves there are.
+    pub(crate) fn size(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    pub(crate) fn take(&mut self, later: Self) {
+        self.ids.extend(later.ids);
+        self.events.extend(later.events);
+        self.checked.add(&later.checked);
+        self.problems.append(later.problems);
+    }
+
+    fn entry(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        file: &str,
+        reader: Option<&mut PartReader<'_>>,
+    ) -> Result<(), SourceError> {
+        self.checked.entries += 1;
+        self.checked.entry_bytes += bytes.len() as u64;
+        let Some(entry) = self.facts(index, bytes, file) else { return Ok(()) };
+        match (reader, &entry.content) {
+            (Some(reader), Some(content)) => reader.check(index, content, &mut self.checked, &mut self.problems),
+            _ => Ok(()),
+        }
+    }
+
+    fn facts(&mut self, index: u64, bytes: &[u8], file: &str) -> Option<Entry> {
+        match Entry::parse(bytes) {
+            Ok(entry) => {
+                let facts = Facts::of(&entry);
+                self.ids.push((facts.id, index));
+                self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
+                Some(entry)
+            }
+            Err(error) => {
+                self.problems.push(Problem::Entry { file: file.to_owned(), entry: index, error });
+                None
+            }
+        }
+    }
+
+    /// Holds a version of a bundle against the leaves that it must have,
+    /// as far as both go.
+    fn compare(&mut self, file: String, bytes: &[u8], width: u16, number: u64, leaves: &[Hash]) {
+        self.checked.bundles += 1;
+        match audit::leaves(bytes, width) {
+            Err(error) => self.problems.push(Problem::Bundle { file, error }),
+            Ok(found) => {
+                if let Some(position) = found.iter().zip(leaves).position(|(found, leaf)| found.hash != *leaf) {
+                    let entry = number * WIDTH + position as u64;
+                    self.problems.push(Problem::BundleDiffers { file, entry });
+                }
+            }
+        }
+    }
+
+    /// Follows what a running or crashed writer has put beyond the checkpoint,
+    /// as long as each bundle follows on the one before. Only ids and hashes
+    /// are taken from there; the ids are what shows entries that were merely
+    /// copied. Returns how many entries that are.
+    pub(crate) fn extend(&mut self, scope: &Scope<'_>, files: &Files) -> Result<u64, SourceError> {
+        let full = WIDTH as u16;
+        let (mut number, mut have) = (scope.size / WIDTH, (scope.size % WIDTH) as u16);
+        loop {
+            let mut widths: Vec<u16> = files.bundles.get(&number).map_or_else(Vec::new, Vec::clone);
+            widths.retain(|&width| width > have);
+            // It may be there only since the directory was listed.
+            if widths.last() != Some(&full) {
+                widths.push(full);
+            }
+            let start = (number * WIDTH) as usize;
+            let mut read = None;
+            while let Some(width) = widths.pop() {
+                if let Some(bytes) = scope.source.read(&bundle_file(number, width))? {
+                    read = Some((width, bytes));
+                    break;
+                }
+            }
+            let Some((width, bytes)) = read else { break };
+            let file = bundle_file(number, width);
+            let before = self.problems.list.len() as u64 + self.problems.more;
+            let known = self.leaves[start..].to_vec();
+            self.compare(file.clone(), &bytes, width, number, &known);
+            if self.problems.list.len() as u64 + self.problems.more > before {
+                break;
+            }
+            let leaves = audit::leaves(&bytes, width).expect("it was compared");
+            for (index, leaf) in (number * WIDTH..).zip(&leaves).skip(usize::from(have)) {
+                self.facts_beyond(index, leaf.bytes, &file);
+                self.leaves.push(leaf.hash);
+            }
+            let known = self.leaves[start..].to_vec();
+            for smaller in widths {
+                let file = bundle_file(number, smaller);
+                if let Some(bytes) = scope.source.read(&file)? {
+                    self.compare(file, &bytes, smaller, number, &known);
+                }
+            }
+            if width < full {
+                break;
+            }
+            self.above.push(audit::subtree_root(&self.leaves[start..start + WIDTH as usize]));
+            (number, have) = (number + 1, 0);
+        }
+        // What comes after a hole. Some of it may be in the log by now, and
+        // what is partial may be gone.
+        let size = self.leaves.len() as u64;
+        for (&number, widths) in files.bundles.range(size.div_ceil(WIDTH)..) {
+            for &width in widths {
+                let file = bundle_file(number, width);
+                let Some(before) = number.checked_sub(1) else { continue };
+                if scope.source.read(&file)?.is_some() && scope.source.read(&bundle_file(before, full))?.is_none() {
+                    self.problems.push(Problem::Gap { file });
+                }
+            }
+        }
+        Ok(size - scope.size)
+    }
+
+    /// Of an entry beyond the checkpoint: its id only. Its exchange may be
+    /// anything until it is signed.
+    fn facts_beyond(&mut self, index: u64, bytes: &[u8], file: &str) {
+        let events = self.events.len();
+        self.facts(index, bytes, file);
+        self.events.truncate(events);
+    }
+}
+
+impl Checked {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.entry_bytes += other.entry_bytes;
+        self.tiles += other.tiles;
+        self.bundles += other.bundles;
+        self.packs += other.packs;
+        self.parts += other.parts;
+        self.content_bytes += other.content_bytes;
+        self.bodies += other.bodies;
+        self.body_bytes += other.body_bytes;
+        self.exchanges += other.exchanges;
+        self.open_exchanges += other.open_exchanges;
+    }
+}

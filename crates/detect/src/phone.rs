@@ -1,0 +1,285 @@
+//! Telephone numbers: libphonenumber says which are valid; shape and context say which of the valid ones are meant.
+//!
+//! Half of all groups of digits are a valid number somewhere, so validity alone proves little without a country code.
+//! The library is given digits and a plus sign, never foreign text.
+
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
+
+use crate::validate::{Check, Verdict};
+
+/// Tried, in this order, for a number that begins with the trunk prefix 0.
+const TRUNK: &[Region] = &[
+    Region::GB,
+    Region::DE,
+    Region::FR,
+    Region::IL,
+    Region::IT,
+    Region::JP,
+    Region::AU,
+    Region::NL,
+    Region::CH,
+    Region::AT,
+    Region::BE,
+    Region::SE,
+    Region::IN,
+    Region::BR,
+    Region::TR,
+    Region::KR,
+    Region::ZA,
+    Region::CN,
+];
+
+/// Tried for a number without one.
+const PLAIN: &[Region] = &[
+    Region::US,
+    Region::IN,
+    Region::BR,
+    Region::ES,
+    Region::CN,
+    Region::FR,
+    Region::PL,
+    Region::PT,
+    Region::MX,
+    Region::NO,
+    Region::DK,
+    Region::SG,
+    Region::IL,
+    Region::DE,
+];
+
+fn valid(number: &PhoneNumber) -> bool {
+    PHONE_NUMBER_UTIL.is_valid_number(number)
+}
+
+fn parse(text: &str, region: Option<Region>) -> Option<PhoneNumber> {
+    PHONE_NUMBER_UTIL.parse(text, region).ok()
+}
+
+fn valid_in(text: &str, regions: &[Region]) -> Option<Region> {
+    regions.iter().copied().find(|&region| {
+        parse(text, Some(region)).is_some_and(|n| PHONE_NUMBER_UTIL.is_valid_number_for_region(&n, region))
+    })
+}
+
+/// E.164 if the value can be read as a number: with a country code, of North America, or by trying the regions in
+/// order. The digits alone otherwise, so that spellings of an invalid number agree at least with each other.
+pub(crate) fn e164(value: &str) -> String {
+    let digits = || value.chars().filter(char::is_ascii_digit).collect::<String>();
+    let core = &value[..core_end(value)];
+    if let Some(number) = international_spelling(core).and_then(|s| parse(&s, None)) {
+        return format(&number);
+    }
+    let plain = digits_of(core);
+    let regions = if plain.starts_with('0') { TRUNK } else { PLAIN };
+    if plain.len() >= 7
+        && plain.len() <= 15
+        && let Some(region) = valid_in(&plain, regions)
+        && let Some(number) = parse(&plain, Some(region))
+    {
+        return format(&number);
+    }
+    digits()
+}
+
+fn format(number: &PhoneNumber) -> String {
+    PHONE_NUMBER_UTIL.format(number, PhoneNumberFormat::E164).into_owned()
+}
+
+fn digits_of(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// `+CC…` for what begins with a plus sign or 00; without the trunk zero in parentheses.
+fn international_spelling(text: &str) -> Option<String> {
+    let text = text.trim_start_matches('(');
+    let rest = text.strip_prefix('+').or_else(|| text.strip_prefix("00").filter(|r| !r.starts_with('0')))?;
+    let rest = rest.replacen("(0)", "", 1);
+    let digits = digits_of(&rest);
+    (7..=15).contains(&digits.len()).then(|| format!("+{digits}"))
+}
+
+/// Where the number ends and the extension begins.
+fn core_end(text: &str) -> usize {
+    let end = text.find(|c: char| c.is_ascii_alphabetic() || c == '#' || c == ';' || c == ',').unwrap_or(text.len());
+    text[..end].trim_end_matches(|c: char| !c.is_ascii_digit()).len()
+}
+
+/// Ends at which the number may be cut, longest first: all of it, then before a group that a space sets apart.
+fn ends(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let core = core_end(text);
+    let bytes = text.as_bytes();
+    let whole = std::iter::once((core, text.len()));
+    let shorter =
+        (1..core).rev().filter(move |&i| bytes[i - 1].is_ascii_digit() && bytes[i] == b' ').map(|i| (i, i)).take(4);
+    whole.chain(shorter)
+}
+
+/// The number is a part of something longer: `12.34`, `1/2`, a version, an identifier.
+fn stands_alone(check: &Check<'_>, end: usize) -> bool {
+    let before = &check.text.as_bytes()[..check.start];
+    let after = &check.text.as_bytes()[end..];
+    let part_before = match before {
+        _ if check.value().starts_with('+') => false,
+        [.., digit, b'-' | b'/'] => digit.is_ascii_alphanumeric(),
+        [.., digit, b'.' | b',' | b':'] => digit.is_ascii_digit(),
+        [.., last] => matches!(last, b'=' | b'$') && after.first() == Some(&b'.') || matches!(last, b'#' | b'@'),
+        [] => false,
+    };
+    let part_after = match after {
+        [b'.' | b'-' | b'/' | b',' | b':' | b'=' | b'_', next, ..] => next.is_ascii_digit() || *next == b'-',
+        [b'%', ..] => true,
+        [next, ..] => next.is_ascii_alphanumeric() || *next == b'_',
+        [] => false,
+    };
+    !part_before && !part_after
+}
+
+/// A number with its country code.
+pub(crate) fn international(check: &Check<'_>) -> Option<Verdict> {
+    let text = check.value();
+    let mut possible = None;
+    for (core, end) in ends(text) {
+        if !stands_alone(check, check.start + end) {
+            continue;
+        }
+        let Some(number) = international_spelling(&text[..core]).and_then(|s| parse(&s, None)) else { continue };
+        if valid(&number) {
+            return Some(check.cut(end));
+        }
+        if possible.is_none() && PHONE_NUMBER_UTIL.is_possible_number(&number) {
+            possible = Some(end);
+        }
+    }
+    // No such number was ever assigned; but somebody wrote it as one.
+    possible.map(|end| Verdict {
+        score: Some(if text.contains([' ', '-', '.', '(']) { 0.5 } else { 0.4 }),
+        ..check.cut(end)
+    })
+}
+
+/// A number as it is written inside its country, with separators that show what it is.
+pub(crate) fn national(check: &Check<'_>) -> Option<Verdict> {
+    let text = check.value();
+    for (core, end) in ends(text) {
+        if !stands_alone(check, check.start + end) {
+            continue;
+        }
+        if let Some(score) = national_score(&text[..core], check.least).filter(|&score| score >= check.least) {
+            return Some(Verdict { score: Some(score), ..check.cut(end) });
+        }
+    }
+    None
+}
+
+/// Validity is asked for last: where the score would be below `least` all the same, it is not asked for at all.
+fn national_score(text: &str, least: f32) -> Option<f32> {
+    let groups: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|g| !g.is_empty()).collect();
+    if is_date(&groups) || !separators_are_plausible(text) || are_single_digits(&groups) {
+        return None;
+    }
+    let lengths: Vec<usize> = groups.iter().map(|g| g.len()).collect();
+    let digits = groups.concat();
+    if let Some(international) = international_spelling(text) {
+        return parse(&international, None).filter(valid).map(|_| 0.5);
+    }
+    let parenthesized = text.starts_with('(');
+    match lengths[..] {
+        [3, 3, 4] | [1, 3, 3, 4] | [3, 7] | [6, 4] if lengths.len() < 4 || groups[0] == "1" => {
+            let national = &digits[digits.len() - 10..];
+            let nanp = matches!(national.as_bytes()[0], b'2'..=b'9') && matches!(national.as_bytes()[3], b'2'..=b'9');
+            if nanp && valid_in(national, &[Region::US, Region::CA]).is_some() {
+                return Some(if lengths.len() == 2 && !parenthesized { 0.4 } else { 0.6 });
+            }
+        }
+        _ => {}
+    }
+    // `91-415-555-0132`: a country code that lost its plus sign.
+    if let [1..=3, 3, 3, 4] = lengths[..]
+        && parse(&format!("+{digits}"), None).is_some_and(|n| valid(&n))
+    {
+        return Some(0.5);
+    }
+    if groups.len() < 2 || !(8..=12).contains(&digits.len()) {
+        return None;
+    }
+    if digits.starts_with('0') && digits.len() >= 9 {
+        return valid_in(&digits, TRUNK).map(|_| 0.5);
+    }
+    let brazil = matches!(lengths[..], [2, 5, 4] | [2, 4, 4]);
+    if brazil && valid_in(&digits, &[Region::BR]).is_some() {
+        return Some(if parenthesized || text.contains('-') { 0.5 } else { 0.4 });
+    }
+    if least > 0.4 {
+        return None;
+    }
+    valid_in(&digits, PLAIN).map(|_| 0.4)
+}
+
+/// Anything of the right length that a word nearby calls a telephone number.
+pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
+    let text = check.value();
+    for (core, end) in ends(text) {
+        let digits = text[..core].bytes().filter(u8::is_ascii_digit).count();
+        if !(6..=15).contains(&digits) || !stands_alone(check, check.start + end) {
+            continue;
+        }
+        let core = &text[..core];
+        let groups: Vec<&str> = core.split(|c: char| !c.is_ascii_digit()).filter(|g| !g.is_empty()).collect();
+        if is_date(&groups) || !separators_are_plausible(core) || are_single_digits(&groups) {
+            continue;
+        }
+        // Without separators and without a country it must at least be a number somewhere.
+        if groups.len() == 1 {
+            let regions = if core.starts_with('0') { TRUNK } else { PLAIN };
+            if digits < 7 || valid_in(core, regions).is_none() && !check.context {
+                continue;
+            }
+        } else if groups.iter().any(|g| g.len() > 8) {
+            continue;
+        }
+        return Some(check.cut(end));
+    }
+    None
+}
+
+/// `2024-01-15 …`, `15.01.2024`, `01/02/24`, `2019-2024`.
+fn is_date(groups: &[&str]) -> bool {
+    let number = |g: &str| g.parse::<u32>().unwrap_or(u32::MAX);
+    let year = |g: &str| g.len() == 4 && (1900..2100).contains(&number(g));
+    let small = |g: &str, most: u32| g.len() <= 2 && (1..=most).contains(&number(g));
+    match groups {
+        [y, m, d, ..] if year(y) && small(m, 12) && small(d, 31) => true,
+        [a, b, y, ..] if year(y) && small(a, 31) && small(b, 31) => true,
+        [a, b] if year(a) && year(b) => true,
+        [d] if d.len() == 8 => {
+            let (y, rest) = d.split_at(4);
+            year(y) && small(&rest[..2], 12) && small(&rest[2..], 31)
+        }
+        _ => false,
+    }
+}
+
+/// `1 2 3 4 5 6 7`: a list. It is cheaper to say so than to ask what is valid where.
+fn are_single_digits(groups: &[&str]) -> bool {
+    groups.iter().filter(|g| g.len() == 1).count() > 2
+}
+
+/// Parentheses that close, and not dots and dashes and slashes all together.
+fn separators_are_plausible(text: &str) -> bool {
+    let mut open = 0i32;
+    let mut kinds = [false; 3];
+    for b in text.bytes() {
+        match b {
+            b'(' => open += 1,
+            b')' => open -= 1,
+            b'.' => kinds[0] = true,
+            b'-' => kinds[1] = true,
+            b'/' => kinds[2] = true,
+            _ => {}
+        }
+        if !(0..=1).contains(&open) {
+            return false;
+        }
+    }
+    open == 0 && kinds.iter().filter(|&&k| k).count() <= 2
+}

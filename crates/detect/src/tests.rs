@@ -1,0 +1,443 @@
+//! The rules against their own examples; the engine, the redactor and the JSON lexer against arbitrary text.
+
+use std::sync::{Arc, LazyLock};
+
+use proptest::prelude::*;
+
+use crate::{Engine, Finding, Offsets, Pseudonyms, Redactor, convert_offsets};
+
+static REDACTOR: LazyLock<Redactor> =
+    LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded()), Pseudonyms::new([7; 32])));
+
+fn engine() -> &'static Engine {
+    REDACTOR.engine()
+}
+
+/// The text without its guillemets, and the spans that they held.
+fn marked(example: &str) -> (String, Vec<(usize, usize)>) {
+    let mut text = String::new();
+    let mut spans = Vec::new();
+    for (i, part) in example.split(['«', '»']).enumerate() {
+        if i % 2 == 1 {
+            spans.push((text.len(), text.len() + part.len()));
+        }
+        text.push_str(part);
+    }
+    (text, spans)
+}
+
+/// `key => value`, for rules that look at whole values.
+fn keyed(example: &str) -> (Option<&str>, &str) {
+    example.split_once(" => ").map_or((None, example), |(key, value)| (Some(key), value))
+}
+
+#[test]
+fn every_rule_finds_its_matches_and_not_its_no_matches() {
+    let mut wrong = Vec::new();
+    for rule in engine().recognizers() {
+        assert!(!rule.examples.source.is_empty(), "{}: no source", rule.name);
+        for example in &rule.examples.matches {
+            let (key, example) = if rule.trigger.whole { keyed(example) } else { (None, example.as_str()) };
+            let (text, expected) = marked(example);
+            assert!(!expected.is_empty(), "{}: an example marks nothing: {example}", rule.name);
+            let found: Vec<_> = engine()
+                .scan(&text, key)
+                .into_iter()
+                .filter(|f| f.entity == rule.entity)
+                .map(|f| (f.start, f.end))
+                .collect();
+            if found != expected {
+                let found: Vec<_> = found.iter().map(|&(s, e)| &text[s..e]).collect();
+                wrong.push(format!("{} must match {example:?}, found {found:?}", rule.name));
+            }
+        }
+        for example in &rule.examples.no_matches {
+            let (key, text) = if rule.trigger.whole { keyed(example) } else { (None, example.as_str()) };
+            if let Some(f) = engine().scan(text, key).iter().find(|f| f.recognizer == rule.name) {
+                wrong.push(format!("{} must not match {text:?}, found {:?}", rule.name, &text[f.start..f.end]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn refuses_rules_that_contradict_themselves() {
+    let rule = |change: &dyn Fn(&str) -> String| {
+        let text = "[[recognizer]]\nname = \"x\"\nentity = \"X\"\nsource = \"s\"\ntrigger = { literals = [\"x\"] }\n\
+                    pattern = [{ regex = \"x+\", score = 0.9 }]\nmatch = [\"«x»\"]\nno_match = [\"y\"]\n";
+        Engine::from_rules(&[("x.toml", &change(text))]).map(|e| e.scan("a xx b", None).len())
+    };
+    assert_eq!(rule(&str::to_owned).unwrap(), 1);
+    for (from, to) in [
+        ("match = [\"«x»\"]", "match = []"),
+        ("no_match = [\"y\"]", "no_match = []"),
+        ("no_match = [\"y\"]", ""),
+        ("entity = \"X\"", "entity = \"x\""),
+        ("entity = \"X\"", "entity = \"BINARY\""),
+        ("literals = [\"x\"]", "literals = []"),
+        ("literals = [\"x\"]", "literals = [\"\"]"),
+        ("x+", "(x"),
+        ("0.9", "1.5"),
+        ("0.9 }", "0.9, validator = \"none\" }"),
+        ("0.9 }", "0.9, needs_context = true }"),
+        ("source", "sauce"),
+    ] {
+        assert!(rule(&|text| text.replacen(from, to, 1)).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn the_policy_names_the_rules() {
+    let empty = Engine::from_rules(&[]).unwrap();
+    assert_ne!(empty.policy(), engine().policy());
+    assert_eq!(Engine::embedded().policy(), engine().policy());
+    assert!(empty.scan("jo@example.com", None).is_empty());
+}
+
+#[test]
+fn offsets_in_every_unit() {
+    let text = "é 😀 jo@example.com 😀 192.0.2.1";
+    let findings = engine().scan(text, None);
+    let utf16: Vec<u16> = text.encode_utf16().collect();
+    let chars: Vec<char> = text.chars().collect();
+    let values = |unit: Offsets| convert_offsets(text, &findings, unit);
+    assert_eq!(findings.len(), 2);
+    for (f, (s, e)) in findings.iter().zip(values(Offsets::Chars)) {
+        assert_eq!(chars[s..e].iter().collect::<String>(), text[f.start..f.end]);
+    }
+    for (f, (s, e)) in findings.iter().zip(values(Offsets::Utf16)) {
+        assert_eq!(String::from_utf16(&utf16[s..e]).unwrap(), text[f.start..f.end]);
+    }
+    assert_eq!(values(Offsets::Bytes)[0], (findings[0].start, findings[0].end));
+}
+
+#[test]
+fn context_raises_a_score() {
+    for (with, without) in [
+        ("my ip: 192.168.0.1", "192.168.0.1"),
+        ("my ssn is 078-051121", "078-051121"),
+        ("my social security number is 078051121", "078051121"),
+        ("my ssns is 078-05-1121", "078-05-1121"),
+        ("my phone number is 425 8829090", "425 8829090"),
+        ("my phone number is 4258829090", "4258829090"),
+    ] {
+        let score = |text: &str| engine().scan_with(text, None, 0.0, None).first().map_or(0.0, |f| f.score);
+        assert!(score(with) > score(without), "{with}: {} {}", score(with), score(without));
+        assert!(score(with) >= engine().threshold(), "{with}: {}", score(with));
+    }
+}
+
+#[test]
+fn a_key_is_context() {
+    assert!(engine().scan("536904399", None).is_empty());
+    for key in ["ssn", "customer_ssn", "customerSSN", "socialSecurityNumber"] {
+        assert_eq!(engine().scan("536904399", Some(key)).len(), 1, "{key}");
+    }
+    assert!(engine().scan("4155550132", Some("order_id")).is_empty());
+    assert_eq!(engine().scan("4155550132", Some("phoneNumber")).len(), 1);
+}
+
+#[test]
+fn only_asked_entities_are_found() {
+    let text = "jo@example.com 192.0.2.1";
+    let found = engine().scan_with(text, None, 0.5, Some(&["IP_ADDRESS"]));
+    assert_eq!(found.iter().map(|f| &*f.entity).collect::<Vec<_>>(), ["IP_ADDRESS"]);
+}
+
+#[test]
+fn explanations_do_not_hold_the_value() {
+    for f in engine().scan("my ssn is 536-90-4399, write to jo@example.com", None) {
+        let text = f.explanation();
+        assert!(text.contains(&*f.entity) && !text.contains("4399") && !text.contains("jo@"), "{text}");
+    }
+}
+
+/// Doubling the text at most doubles the bound of what is looked at.
+#[test]
+fn work_is_linear() {
+    for unit in [
+        ".",
+        "1",
+        "a@",
+        "1.",
+        "1.1.1.1 ",
+        "+",
+        "(",
+        "((",
+        "+1 ",
+        ":",
+        "::",
+        "a:",
+        "1 ",
+        "0 1-",
+        "DE89",
+        "sk-",
+        "eyJ",
+        "eyJ.",
+        "eyJ-",
+        ".eyJ-aaaaaaaaaaaa",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "://a:",
+        "password=",
+        "password: ",
+        "token ",
+        "[",
+        "[A:",
+        "AKIA",
+        "\u{200b}",
+        "４",
+        "a",
+        " ",
+        "@",
+        "@.",
+        "x@y.",
+        "=",
+        "secret=a",
+        "LS0tLS1CRUdJTi",
+        "12345678:",
+        "bearer ",
+    ] {
+        let steps = |n: usize| engine().steps(&unit.repeat(n / unit.len())) as f64;
+        let (one, two) = (steps(60_000), steps(120_000));
+        assert!(two <= one * 2.2, "{unit:?}: {one} {two}");
+    }
+}
+
+fn redact(text: &str) -> String {
+    REDACTOR.text(text).text
+}
+
+#[test]
+fn tokens_pass_through() {
+    let text = "mail [EMAIL_ADDRESS:k7f3q2ab], password: [PASSWORD:aaaabbbb], [BINARY:12]";
+    assert_eq!(redact(text), text);
+}
+
+#[test]
+fn the_zero_byte_becomes_a_replacement_character() {
+    assert_eq!(redact("a\0b"), "a\u{fffd}b");
+}
+
+#[test]
+fn tokens_stand_once_and_in_order() {
+    let r = REDACTOR.text("jo@example.com, 192.0.2.1, JO@example.com");
+    assert_eq!(r.findings.len(), 3);
+    assert_eq!(r.tokens.len(), 2);
+    assert!(r.tokens[0].starts_with("EMAIL_ADDRESS:") && r.tokens[1].starts_with("IP_ADDRESS:"));
+    assert_eq!(r.text, format!("[{0}], [{1}], [{0}]", r.tokens[0], r.tokens[1]));
+    assert_eq!(crate::counts(&r.findings)["EMAIL_ADDRESS"], 2);
+}
+
+#[test]
+fn a_searcher_gets_the_tokens_that_redaction_made() {
+    for (value, text, entity) in [
+        ("jo@example.com", "to JO@example.com", "EMAIL_ADDRESS"),
+        ("+14155550132", "ring (415) 555-0132", "PHONE_NUMBER"),
+        ("4155550132", "ring (415) 555-0132", "PHONE_NUMBER"),
+        ("536904399", "it is 536-90-4399", "US_SSN"),
+        ("4111111111111111", "pay 4111 1111 1111 1111", "CREDIT_CARD"),
+        ("DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "IBAN_CODE"),
+        ("192.0.2.1", "from 192.0.2.1", "IP_ADDRESS"),
+    ] {
+        let made = REDACTOR.text(text).tokens;
+        let token = made.iter().find(|t| t.starts_with(entity)).unwrap_or_else(|| panic!("{text}: {made:?}"));
+        let asked = REDACTOR.subject_tokens(value);
+        assert!(asked.contains(token), "{value}: {asked:?} {token}");
+    }
+    assert!(REDACTOR.subject_tokens("just words").is_empty());
+}
+
+fn json(text: &str) -> Option<String> {
+    REDACTOR.json(text).map(|r| r.text)
+}
+
+#[test]
+fn json_keeps_every_byte_that_it_need_not_change() {
+    let text = "{ \"a\" : [1.50, -0, 1e5, true ,null],\t\"a\":\"\\u0041\\/\", \"n\": 12345678 }\n";
+    assert_eq!(json(text).unwrap(), text);
+    let text = r#"{"to":"jo@example.com" ,"x":"\u0041"}"#;
+    let redacted = json(text).unwrap();
+    assert!(
+        redacted.starts_with(r#"{"to":"[EMAIL_ADDRESS:"#) && redacted.ends_with(r#"]" ,"x":"\u0041"}"#),
+        "{redacted}"
+    );
+}
+
+#[test]
+fn json_finds_through_escapes_keys_numbers_and_nesting() {
+    for text in [
+        r#"{"m":"jo\u0040example.com"}"#,
+        r#"{"jo@example.com":1}"#,
+        r#"{"phone":4155550132}"#,
+        r#"{"phones":["4155550132"]}"#,
+        r#"{"phones":[{"x":1}, 4155550132]}"#,
+        r#"{"arguments":"{\"ssn\": \"536904399\"}"}"#,
+        r#"{"arguments":"{\"a\":\"{\\\"ssn\\\":536904399}\"}"}"#,
+        r#""jo@example.com""#,
+        r#"{"password":"open sesame"}"#,
+        r#"{"a":4111111111111111}"#,
+        r#"{"a":1,"a":"jo@example.com"}"#,
+        r#"{"a":"\ud83d\ude00 jo@example.com \ud83d"}"#,
+    ] {
+        let redacted = json(text).unwrap_or_else(|| panic!("{text}"));
+        for secret in ["example.com", "4155550132", "536904399", "sesame", "4111111111111111"] {
+            assert!(!redacted.contains(secret), "{redacted}");
+        }
+        assert_ne!(redacted, text);
+        serde_json::from_str::<serde_json::Value>(&redacted).unwrap();
+    }
+    assert_eq!(json(r#"{"a":4155550132}"#).unwrap(), r#"{"a":4155550132}"#);
+}
+
+#[test]
+fn binary_in_json_is_replaced() {
+    let data = "aB3+".repeat(100);
+    let text = format!(r#"{{"a":"{data}","b":"data:image/png;base64,{data}"}}"#);
+    assert_eq!(json(&text).unwrap(), r#"{"a":"[BINARY:300]","b":"[BINARY:300]"}"#);
+}
+
+#[test]
+fn refuses_what_is_not_json() {
+    for text in [
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{a:1}",
+        "[1 2]",
+        "01",
+        "1.",
+        "1e",
+        "-",
+        "+1",
+        ".5",
+        "tru",
+        "nul",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"a\nb\"",
+        "1 2",
+        "[}",
+        "{]",
+        "\0",
+        "[\0]",
+        "{\"a\":\0}",
+        "'a'",
+        "NaN",
+    ] {
+        assert!(json(text).is_none(), "{text:?}");
+    }
+    assert!(json(&("[".repeat(512) + &"]".repeat(512))).is_some());
+    assert!(json(&("[".repeat(513) + &"]".repeat(513))).is_none());
+}
+
+#[test]
+fn frames_have_holes_where_values_may_stand() {
+    let frame = |text: &str| REDACTOR.json_frame(text).map(|r| r.text);
+    for text in ["\0", "[\0,\0]", "{\"messages\":[\0, \0],\"tools\":\0}"] {
+        assert_eq!(frame(text).as_deref(), Some(text));
+    }
+    let mixed = frame("{\"user\":\"jo@example.com\",\"m\":[\0]}").unwrap();
+    assert!(mixed.ends_with("\"m\":[\0]}") && !mixed.contains("jo@"));
+    for text in ["{\0:1}", "\0\0", "[\0\0]", "\"a\0b\"", "1\0"] {
+        assert!(frame(text).is_none(), "{text:?}");
+    }
+}
+
+fn check_spans(text: &str, findings: &[Finding]) {
+    let mut end = 0;
+    for f in findings {
+        assert!(f.start >= end && f.end > f.start && f.end <= text.len(), "{f:?}");
+        assert!(text.is_char_boundary(f.start) && text.is_char_boundary(f.end), "{f:?}");
+        end = f.end;
+    }
+}
+
+/// Pieces that recognizers look for, and things that get in their way.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec![
+            "jo@example.com", "+1 415 555 0132", "(415) 555-0132", "4111 1111 1111 1111", "536-90-4399", "536904399",
+            "DE89370400440532013000", "192.0.2.1", "2001:db8::1", "ssn", "phone", "password: ", "password=\"", "token = ",
+            "api_key", "sk-", "AKIA", "Bearer ", "://u:", "data:x;base64,", "-----BEGIN PRIVATE KEY-----", "eyJ", "[", "]",
+            "[EMAIL_ADDRESS:k7f3q2ab]", "[PASSWORD:aaaabbbb]", "[BINARY:3]", "é", "\u{200b}", "４", "😀", "@", ".", "-", " ",
+            "\n", "\"", "'", "\\", "%", "0", "7", "x", "Z", "fax", "\0",
+        ]).prop_map(str::to_owned),
+        1 => "\\PC{0,8}",
+        1 => "[a-zA-Z0-9+/=_.@:-]{0,40}",
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
+}
+
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(|f| serde_json::Number::from_f64(f).map_or(serde_json::Value::Null, Into::into)),
+        text().prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            prop::collection::vec((text(), inner.clone()), 0..6)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            inner.prop_map(|v| v.to_string().into()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn spans_are_sound(text in text(), key in prop::option::of(text()), threshold in 0.0f32..1.0) {
+        check_spans(&text, &engine().scan_with(&text, key.as_deref(), threshold, None));
+    }
+
+    #[test]
+    fn spans_are_sound_in_any_text(text in any::<String>()) {
+        check_spans(&text, &engine().scan_with(&text, None, 0.0, None));
+    }
+
+    #[test]
+    fn redacting_twice_is_redacting_once(text in text()) {
+        let once = REDACTOR.text(&text);
+        let twice = REDACTOR.text(&once.text);
+        prop_assert_eq!(&once.text, &twice.text);
+        prop_assert!(twice.findings.is_empty());
+        prop_assert!(!once.text.contains('\0'));
+    }
+
+    #[test]
+    fn json_lexes_and_parses_and_is_idempotent(value in value(), pretty in any::<bool>()) {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let once = REDACTOR.json(&text).expect("serde_json wrote it");
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&once.text).is_ok());
+        if once.findings.is_empty() && !once.text.contains("[BINARY:") {
+            prop_assert_eq!(&once.text, &text);
+        }
+        let twice = REDACTOR.json(&once.text).expect("redacted JSON is JSON");
+        prop_assert_eq!(&once.text, &twice.text);
+    }
+
+    #[test]
+    fn what_serde_json_accepts_lexes(text in "[\\[\\]{}:,\"\\\\0-9eE+.tfn a-u-]{0,24}") {
+        if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+            prop_assert!(REDACTOR.json(&text).is_some());
+        }
+        if let Some(redacted) = REDACTOR.json(&text) {
+            // It accepts more: lone surrogates, which become U+FFFD only where something is found.
+            prop_assert!(text.contains("\\u") || serde_json::from_str::<serde::de::IgnoredAny>(&redacted.text).is_ok());
+        }
+    }
+}

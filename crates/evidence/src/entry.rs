@@ -1,0 +1,577 @@
+//! Entries: what a leaf of the log says. (`docs/format.md`, section *Entries*.)
+//!
+//! An entry is written once, by [`Entry::to_bytes`]; from then on its bytes
+//! are the evidence, and nobody writes them again from the parsed form.
+//! [`Entry::parse`] therefore keeps no unknown members and promises no way
+//! back. It refuses whatever two readers could understand differently:
+//! members that occur twice, on any level, and numbers of another kind.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::tile::ENTRY_BYTES_MAX;
+use crate::tree::Hash;
+
+/// The version of the entry format.
+pub const VERSION: u32 = 1;
+
+/// The role of the first part of every content.
+pub const FRAME: &str = "frame";
+
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, std::hash::Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A request was received.
+    Request,
+    /// The answer to a request ended.
+    Response,
+    /// Recording started.
+    Start,
+    /// Recording stopped, in order.
+    Stop,
+    /// Recording started after it had not been stopped in order.
+    Recover,
+    /// One that a later version wrote.
+    Other(String),
+}
+
+impl Kind {
+    /// As it stands in the entry.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Request => "exchange.request",
+            Self::Response => "exchange.response",
+            Self::Start => "custody.start",
+            Self::Stop => "custody.stop",
+            Self::Recover => "custody.recover",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+impl From<&str> for Kind {
+    fn from(kind: &str) -> Self {
+        match kind {
+            "exchange.request" => Self::Request,
+            "exchange.response" => Self::Response,
+            "custody.start" => Self::Start,
+            "custody.stop" => Self::Stop,
+            "custody.recover" => Self::Recover,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(String::deserialize(deserializer)?.as_str()))
+    }
+}
+
+/// How an exchange ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, std::hash::Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The answer came whole.
+    Complete,
+    /// The provider answered with an error, or broke off.
+    Error,
+    /// The client did not wait for the end.
+    ClientGone,
+    /// Tabellion was stopped in the middle.
+    Interrupted,
+    /// Nothing was sent upstream.
+    Refused,
+}
+
+impl Outcome {
+    /// As it stands in the entry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Error => "error",
+            Self::ClientGone => "client_gone",
+            Self::Interrupted => "interrupted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why there is no content.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, std::hash::Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Omitted {
+    /// The body has no bytes.
+    Empty,
+    /// The body is nothing that can be read and redacted.
+    Binary,
+    /// The body is longer than the limit in force.
+    TooLarge,
+}
+
+/// One leaf of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What it is about.
+    pub kind: Kind,
+    /// Its own ULID.
+    pub id: String,
+    /// The exchange's ULID; of a request, its `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub exchange: Option<String>,
+    /// UTC, RFC 3339 with microseconds.
+    pub time: String,
+    /// The configured upstream's name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub upstream: Option<String>,
+    /// Method and path, redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub operation: Option<String>,
+    /// As the request, or in a response the provider, named it; redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub model: Option<String>,
+    /// The caller's case, redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub case: Option<String>,
+    /// Who called, redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub actor: Option<String>,
+    /// What else the caller said, redacted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The redacted body.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub content: Option<Content>,
+    /// Commitments to the exact bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub original: Option<Original>,
+    /// What was redacted, under which rules.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub redaction: Option<Redaction>,
+    /// Of a response: how the exchange ended.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub outcome: Option<Outcome>,
+    /// The HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub status: Option<u16>,
+    /// Why the outcome is not `complete`: a fixed word.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub reason: Option<String>,
+    /// The provider's own count.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub usage: Option<Usage>,
+    /// The `traceparent` that came with the request.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub trace: Option<String>,
+}
+
+/// The redacted body that an entry speaks of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// SHA-256 of the whole redacted body.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub sha256: Option<Hash>,
+    /// Length of the whole redacted body.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub bytes: Option<u64>,
+    /// The frame, and what its zero bytes stand for, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "objects")]
+    pub parts: Vec<Part>,
+    /// The part that holds a [`Manifest`], when `parts` would be too long.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub manifest: Option<Hash>,
+    /// The body was put together from a stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assembled: bool,
+    /// Why there is nothing else here.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub omitted: Option<Omitted>,
+}
+
+/// A piece of a redacted body, stored in a content pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// [`FRAME`] of the first; then what the API calls it (`system`, `user`…).
+    pub role: String,
+    /// Its name.
+    pub sha256: Hash,
+    /// Its length.
+    pub bytes: u64,
+    /// How many of each entity were found in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<String, u32>,
+}
+
+/// Commitments to the exact bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Length of the body as it crossed the wire.
+    pub bytes: u64,
+    /// Commitment to it; see [`commitment`].
+    pub commitment: Hash,
+    /// Commitments to the parts after the frame, before redaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Hash>,
+}
+
+/// What was redacted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redaction {
+    /// SHA-256 of the rules in force; written as `sha256:` and hexadecimal.
+    #[serde(with = "prefixed")]
+    pub policy: Hash,
+    /// How many of each entity, in everything that the entry holds or names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<String, u32>,
+    /// `ENTITY:token`, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
+}
+
+/// The provider's own count of tokens.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Read by the model.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub input: Option<u64>,
+    /// Written by the model.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub output: Option<u64>,
+}
+
+/// The lists that were too long for the entry; a part of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// As `content.parts` would be.
+    #[serde(deserialize_with = "objects")]
+    pub content: Vec<Part>,
+    /// As `original.parts` would be.
+    #[serde(default)]
+    pub original: Vec<Hash>,
+    /// As `redaction.tokens` would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
+}
+
+/// A hash with the name of its function before it.
+mod prefixed {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::tree::Hash;
+
+    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("sha256:{hash}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let hex = text.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
+        hex.ok_or_else(|| de::Error::custom("not a sha-256 value with its prefix"))
+    }
+}
+
+/// Why bytes are no entry, or an entry cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// More than 65,535 bytes. When writing: move the parts into a manifest.
+    #[error("entry is longer than 65,535 bytes")]
+    TooLong,
+    /// Not a JSON object, or a member is missing or of another kind.
+    #[error("entry is malformed")]
+    Malformed,
+    /// A member occurs twice in one object.
+    #[error("entry has a member twice")]
+    Duplicate,
+    /// `v` is not 1.
+    #[error("entry is of an unknown version")]
+    Version,
+    /// `content` is neither a body nor omitted, or both.
+    #[error("entry has contradictory content")]
+    Content,
+    /// An exchange's entry does not name its exchange, or a request another
+    /// one than its own.
+    #[error("entry does not name its exchange")]
+    Exchange,
+    /// A response without an outcome.
+    #[error("response has no outcome")]
+    Outcome,
+}
+
+impl Entry {
+    /// An entry that says nothing yet but what it is. A request's exchange is
+    /// itself; a response's must be set.
+    pub fn new(kind: Kind, id: impl Into<String>, time: impl Into<String>) -> Self {
+        let id = id.into();
+        let exchange = (kind == Kind::Request).then(|| id.clone());
+        Self {
+            v: VERSION,
+            kind,
+            id,
+            exchange,
+            time: time.into(),
+            upstream: None,
+            operation: None,
+            model: None,
+            case: None,
+            actor: None,
+            tags: BTreeMap::new(),
+            content: None,
+            original: None,
+            redaction: None,
+            outcome: None,
+            status: None,
+            reason: None,
+            usage: None,
+            trace: None,
+        }
+    }
+
+    /// The bytes that go into the log.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
+        self.check()?;
+        let bytes = serde_json::to_vec(self).expect("an entry has no maps with keys other than strings");
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EntryError::TooLong);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads an entry. Members that are not known are ignored.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EntryError::TooLong);
+        }
+        refuse_duplicates(bytes)?;
+        // The version first: another one may have other members.
+        let version: Version = from_object(bytes)?;
+        if version.v != VERSION {
+            return Err(EntryError::Version);
+        }
+        let entry: Self = from_object(bytes)?;
+        entry.check()?;
+        Ok(entry)
+    }
+
+    /// What the members must say about each other.
+    fn check(&self) -> Result<(), EntryError> {
+        if self.v != VERSION {
+            return Err(EntryError::Version);
+        }
+        match self.kind {
+            Kind::Request if self.exchange.as_ref() != Some(&self.id) => {
+                return Err(EntryError::Exchange);
+            }
+            Kind::Response if self.exchange.is_none() => return Err(EntryError::Exchange),
+            Kind::Response if self.outcome.is_none() => return Err(EntryError::Outcome),
+            _ => {}
+        }
+        match &self.content {
+            Some(content) => content.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+impl Content {
+    fn check(&self) -> Result<(), EntryError> {
+        let body = self.sha256.is_some() && self.bytes.is_some();
+        let listed = self.parts.first().is_some_and(|part| part.role == FRAME);
+        let none = self.sha256.is_none() && self.bytes.is_none() && self.parts.is_empty() && self.manifest.is_none();
+        let consistent = match (&self.omitted, &self.manifest) {
+            (Some(_), _) => none,
+            (None, Some(_)) => body && self.parts.is_empty(),
+            (None, None) => body && listed,
+        };
+        if consistent { Ok(()) } else { Err(EntryError::Content) }
+    }
+
+    /// Whether `body` is the body that this speaks of.
+    pub fn is_of(&self, body: &[u8]) -> bool {
+        self.bytes == Some(body.len() as u64) && self.sha256 == Some(crate::tree::sha256(body))
+    }
+}
+
+impl Manifest {
+    /// The bytes of the part.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest has no maps with keys other than strings")
+    }
+
+    /// Reads a manifest. Members that are not known are ignored.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        refuse_duplicates(bytes)?;
+        let manifest: Self = from_object(bytes)?;
+        if manifest.content.first().is_none_or(|part| part.role != FRAME) {
+            return Err(EntryError::Content);
+        }
+        Ok(manifest)
+    }
+}
+
+/// A member that is there is not `null`: one meaning, one spelling.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| Some(value))
+}
+
+fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let values = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|Object(value)| value).collect())
+}
+
+/// Reads a struct from a JSON object only. Serde's derived readers would take
+/// an array of the members' values for one as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a json object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(std::marker::PhantomData)).map(Object)
+    }
+}
+
+fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, EntryError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Object(value)) => Ok(value),
+        Err(_) => Err(EntryError::Malformed),
+    }
+}
+
+/// Reads the whole of a JSON text for nothing but members that occur twice.
+/// (Serde's derived readers notice only those that they know.)
+fn refuse_duplicates(bytes: &[u8]) -> Result<(), EntryError> {
+    let mut found = false;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Unique(&mut found).deserialize(&mut reader).and_then(|()| reader.end());
+    match read {
+        Ok(()) => Ok(()),
+        Err(_) if found => Err(EntryError::Duplicate),
+        Err(_) => Err(EntryError::Malformed),
+    }
+}
+
+/// Walks any value. Sets the flag, and fails, at a member that occurs twice.
+struct Unique<'a>(&'a mut bool);
+
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a json value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Unique(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if !names.insert(name) {
+                *self.0 = true;
+                members.next_value::<IgnoredAny>()?;
+                return Err(serde::de::Error::custom("duplicate member"));
+            }
+            members.next_value_seed(Unique(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// What an entry holds of bytes that it does not hold:
+/// `SHA-256(salt || bytes)`.
+pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(salt);
+    hasher.update(bytes);
+    Hash(hasher.finalize().into())
+}
+
+/// The salt of the `n`-th commitment of an entry: 0 is the whole body, *k* + 1
+/// the *k*-th of `original.parts`. Who is given one learns no other.
+pub fn salt(key: &[u8; 32], entry_id: &str, n: u32) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("hmac takes keys of any length");
+    mac.update(format!("tabellion salt v1\n{entry_id}\n{n}").as_bytes());
+    mac.finalize().into_bytes().into()
+}

@@ -1,0 +1,231 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The notary for AI systems: records every prompt and response, redacted, in a log that anybody can verify.
+#[derive(Debug, Parser)]
+#[command(name = "tabellion", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway: applications change one base URL, and every exchange is recorded
+    Serve(LogArgs),
+    /// Play the three scenarios through a real gateway with a stand-in for the model
+    Demo(DemoArgs),
+    /// Find personal data and secrets in text; prints findings as JSON lines
+    Detect(DetectArgs),
+    /// Print text with personal data and secrets replaced by tokens
+    Redact(RedactArgs),
+    /// Recompute everything and compare; exits with 1 if the evidence says no
+    Verify(VerifyArgs),
+    /// Find exchanges
+    Search(SearchArgs),
+    /// Show an exchange, with the state of its proofs
+    Show(ShowArgs),
+    /// Write the proof that an exchange is in the log
+    Prove(ProveArgs),
+    /// Measure this machine
+    Bench(BenchArgs),
+    /// Print a script that completes commands and options
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogArgs {
+    /// The configuration file; without it the built-in defaults
+    #[arg(long, value_name = "F")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory [default: ./tabellion-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the data here; without it, in a directory that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Stop at the end instead of leaving the servers up
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Offsets {
+    Chars,
+    Bytes,
+    Utf16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Recognizers {
+    Default,
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetectArgs {
+    /// Files; standard input without any
+    pub(crate) files: Vec<PathBuf>,
+    /// Each line is a JSON object with `id`, `text` and perhaps `entities`
+    #[arg(long)]
+    pub(crate) jsonl: bool,
+    /// What `start` and `end` count
+    #[arg(long, value_enum, default_value = "chars")]
+    pub(crate) offsets: Offsets,
+    /// Leave findings below this score alone, 0.0 to 1.0 [default: the policy's]
+    #[arg(long, value_name = "S")]
+    pub(crate) threshold: Option<f32>,
+    /// Which recognizers run
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) recognizers: Recognizers,
+    /// Say why, with each finding
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Exit with 1 if anything was found
+    #[arg(long)]
+    pub(crate) fail: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    Jsonl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedactArgs {
+    /// Files; standard input without any
+    pub(crate) files: Vec<PathBuf>,
+    /// What the input is; of JSON, string values are redacted and the structure is kept
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// A file of recognizers that replaces the built-in ones
+    #[arg(long, value_name = "F")]
+    pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A data directory, a log's URL, or a proof file [default: the configured data directory]
+    pub(crate) target: Option<String>,
+    /// The log's public key, from elsewhere than the log itself: the key or a file that holds it
+    #[arg(long, value_name = "K")]
+    pub(crate) vkey: Option<String>,
+    /// The public key of a witness whose cosignature is looked for
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) witness: Vec<String>,
+    /// How many of the witnesses must have cosigned
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) quorum: usize,
+    /// An older checkpoint that the log must extend
+    #[arg(long, value_name = "F")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Recompute only the entries from A up to, not including, B
+    #[arg(long, value_name = "A..B")]
+    pub(crate) range: Option<String>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// Words, "quoted phrases", -excluded words, prefixes*
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) query: Option<String>,
+    /// The case
+    #[arg(long)]
+    pub(crate) case: Option<String>,
+    /// A value that was redacted: searched by its token, never stored
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) subject: Option<String>,
+    /// An entity that was found
+    #[arg(long)]
+    pub(crate) entity: Option<String>,
+    /// The model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Who called
+    #[arg(long)]
+    pub(crate) actor: Option<String>,
+    /// Not before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Print a line of JSON a hit
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The exchange, as the header x-tabellion-exchange named it
+    pub(crate) id: String,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// The exchange, as the header x-tabellion-exchange named it
+    pub(crate) id: String,
+    /// Prove the response instead of the request
+    #[arg(long)]
+    pub(crate) response: bool,
+    /// Also check that this file has exactly the bytes that were received (with --response, sent)
+    #[arg(long, value_name = "F")]
+    pub(crate) original: Option<PathBuf>,
+    /// Write the proof here [default: standard output]
+    #[arg(short, long, value_name = "F")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Appends a second, beside this machine's own bare write and fdatasync
+    Ledger {
+        /// Where to measure; a directory below it is made and removed [default: here]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Seconds for each number of callers
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,330 @@
+//! Configuration: the embedded defaults, a file over them, the environment over both.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tabellion_gateway::dialect::Kind;
+use toml::{Table, Value};
+
+/// Every setting with its default, and what it means.
+pub(crate) const DEFAULTS: &str = include_str!("../../../defaults/tabellion.toml");
+
+/// What went wrong with a configuration. Values are never repeated: one may be a secret in the wrong place.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("line {line} of the configuration is no TOML")]
+    Syntax { line: usize },
+    #[error("there is no setting `{key}`; did you mean `{nearest}`?")]
+    Unknown { key: String, nearest: String },
+    #[error("the setting `{key}` must be {expected}")]
+    Value { key: String, expected: &'static str },
+    #[error("two upstreams are called `{name}`")]
+    Twice { name: String },
+    #[error("`{key}` is not a loopback address; set network.protected_by_others = true if a proxy in front of it provides TLS and credentials")]
+    Exposed { key: &'static str },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    keys: PathBuf,
+    origin: String,
+    pub(crate) gateway: Gateway,
+    pub(crate) console: Console,
+    network: Network,
+    pub(crate) ledger: Ledger,
+    pub(crate) detect: Detect,
+    pub(crate) upstream: Vec<Upstream>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Gateway {
+    pub(crate) listen: SocketAddr,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) response_bytes_max: usize,
+    pub(crate) request_timeout_s: u64,
+    pub(crate) answer_timeout_s: u64,
+    pub(crate) connections_max: usize,
+    pub(crate) grace_s: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Console {
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Network {
+    protected_by_others: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Ledger {
+    pub(crate) publish_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Detect {
+    pub(crate) threshold: f32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) default: bool,
+}
+
+impl Config {
+    /// The configuration of a file, or the defaults without one.
+    pub(crate) fn load(file: Option<&Path>, data: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?,
+            None => String::new(),
+        };
+        let mut config = Self::parse(&text, &|name| std::env::var(name).ok())?;
+        if let Some(data) = data {
+            data.clone_into(&mut config.data);
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested");
+        let own: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+        })?;
+        let mut table = defaults.clone();
+        merge(&mut table, own, "")?;
+        override_all(&mut table, "TABELLION", environment);
+        let config: Self = typed(table)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, listen) in [("gateway.listen", self.gateway.listen), ("console.listen", self.console.listen)] {
+            if !is_loopback(listen.ip()) && !self.network.protected_by_others {
+                return Err(ConfigError::Exposed { key });
+            }
+        }
+        if !(0.0..=1.0).contains(&self.detect.threshold) {
+            return Err(ConfigError::Value { key: "detect.threshold".into(), expected: "between 0.0 and 1.0" });
+        }
+        for (position, upstream) in self.upstream.iter().enumerate() {
+            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            if upstream.name.is_empty() || !plain(&upstream.name) || upstream.name == "v1" {
+                let expected = "letters, digits, `-`, `_` and `.`, and not `v1`";
+                return Err(ConfigError::Value { key: "upstream.name".into(), expected });
+            }
+            if self.upstream[..position].iter().any(|other| other.name == upstream.name) {
+                return Err(ConfigError::Twice { name: upstream.name.clone() });
+            }
+            if tabellion_gateway::Upstream::new(&upstream.name, upstream.kind, &upstream.url).is_none() {
+                let key = format!("upstream.url of {}", upstream.name);
+                return Err(ConfigError::Value { key, expected: "an http or https URL" });
+            }
+        }
+        if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
+            return Err(ConfigError::Value { key: "upstream.default".into(), expected: "true for one upstream at most" });
+        }
+        Ok(())
+    }
+
+    /// Where the secrets lie.
+    pub(crate) fn keys(&self) -> PathBuf {
+        if self.keys.as_os_str().is_empty() { keys_beside(&self.data) } else { self.keys.clone() }
+    }
+
+    pub(crate) fn origin(&self) -> Option<String> {
+        (!self.origin.is_empty()).then(|| self.origin.clone())
+    }
+}
+
+/// The keys directory of a data directory that is not configured otherwise.
+pub(crate) fn keys_beside(data: &Path) -> PathBuf {
+    let mut name = data.components().as_path().as_os_str().to_owned();
+    name.push(".keys");
+    PathBuf::from(name)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()),
+    }
+}
+
+/// Puts a file's settings over the defaults. A list of upstreams replaces the default one.
+fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
+    for (key, value) in own {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (into.get_mut(&key), value) {
+            (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
+            (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
+            (Some(Value::Array(inner)), Value::Array(own)) => {
+                let known: Vec<&str> = ["name", "kind", "url", "default"].to_vec();
+                for upstream in &own {
+                    let keys = upstream.as_table().map(Table::keys).into_iter().flatten();
+                    for key in keys {
+                        if !known.contains(&&**key) {
+                            return Err(unknown(&format!("{full}.{key}"), known.iter().copied(), &full));
+                        }
+                    }
+                }
+                *inner = own;
+            }
+            (Some(Value::Table(_)), _) => return Err(ConfigError::Value { key: full, expected: "a table" }),
+            (Some(Value::Array(_)), _) => return Err(ConfigError::Value { key: full, expected: "a list of tables" }),
+            (Some(inner), value) => *inner = value,
+        }
+    }
+    Ok(())
+}
+
+fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>, path: &str) -> ConfigError {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let nearest = known.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+    let nearest = nearest.unwrap_or_default();
+    let nearest = if path.is_empty() { nearest.to_owned() } else { format!("{path}.{nearest}") };
+    ConfigError::Unknown { key: key.to_owned(), nearest }
+}
+
+fn override_all(table: &mut Table, prefix: &str, environment: &dyn Fn(&str) -> Option<String>) {
+    for (key, value) in table.iter_mut() {
+        let name = format!("{prefix}_{}", variable(key));
+        match value {
+            Value::Table(inner) => override_all(inner, &name, environment),
+            Value::Array(upstreams) => {
+                for upstream in upstreams.iter_mut().filter_map(Value::as_table_mut) {
+                    let own = upstream.get("name").and_then(Value::as_str).map(variable).unwrap_or_default();
+                    if let Some(url) = environment(&format!("{name}_{own}_URL")) {
+                        upstream.insert("url".into(), Value::String(url));
+                    }
+                }
+            }
+            value => {
+                let Some(text) = environment(&name) else { continue };
+                // A number stays a number; what cannot be read as one is told so by name, below.
+                *value = match value {
+                    Value::String(_) => Value::String(text),
+                    _ => {
+                        let parsed = format!("value = {text}").parse::<Table>().ok();
+                        parsed.and_then(|mut table| table.remove("value")).unwrap_or(Value::String(text))
+                    }
+                };
+            }
+        }
+    }
+}
+
+fn variable(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+/// Deserializes setting by setting, so that an error names the setting and not its value.
+fn typed(table: Table) -> Result<Config, ConfigError> {
+    Config::deserialize(Value::Table(table.clone())).map_err(|_| {
+        let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested");
+        let key = blame(&table, &defaults, "").unwrap_or_else(|| "upstream".into());
+        let expected = if key.ends_with("listen") {
+            "an address and a port, such as 127.0.0.1:8600"
+        } else if key == "upstream" {
+            "a table with name, kind (openai, anthropic, generic) and url"
+        } else {
+            "of the same kind as its default"
+        };
+        ConfigError::Value { key, expected }
+    })
+}
+
+/// The first setting with which the defaults are no configuration any more.
+fn blame(table: &Table, defaults: &Table, path: &str) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) => blame(inner, defaults, &full),
+            value => {
+                let mut probe = defaults.clone();
+                let mut at = &mut probe;
+                for part in path.split('.').filter(|part| !part.is_empty()) {
+                    at = at.get_mut(part)?.as_table_mut()?;
+                }
+                at.insert(key.clone(), value.clone());
+                Config::deserialize(Value::Table(probe)).is_err().then_some(full)
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::parse(text, &move |name| {
+            environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_a_configuration() {
+        let config = parse("", &[]).unwrap();
+        assert_eq!(config.gateway.listen.port(), 8600);
+        assert_eq!(config.keys(), Path::new("./tabellion-data.keys"));
+        assert_eq!(config.upstream.len(), 2);
+        assert_eq!(config.origin(), None);
+        assert_eq!(keys_beside(Path::new("a/b/")), Path::new("a/b.keys"));
+    }
+
+    #[test]
+    fn a_file_overrides_the_defaults_and_the_environment_both() {
+        let text = "origin = \"example.org/log\"\n[gateway]\nlisten = \"127.0.0.1:1\"\n[ledger]\npublish_ms = 100\n\
+                    [[upstream]]\nname = \"local\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:9\"\n";
+        let environment = [
+            ("TABELLION_GATEWAY_LISTEN", "127.0.0.1:2"),
+            ("TABELLION_UPSTREAM_LOCAL_URL", "http://127.0.0.1:3"),
+            ("TABELLION_LEDGER_PUBLISH_MS", "50"),
+            ("TABELLION_DATA", "/d"),
+        ];
+        let config = parse(text, &environment).unwrap();
+        assert_eq!(config.gateway.listen.port(), 2);
+        assert_eq!(config.ledger.publish_ms, 50);
+        assert_eq!(config.upstream.len(), 1);
+        assert_eq!(config.upstream[0].url, "http://127.0.0.1:3");
+        assert_eq!(config.origin().unwrap(), "example.org/log");
+        assert_eq!(config.data, Path::new("/d"));
+    }
+
+    #[test]
+    fn mistakes_are_named_and_values_are_not_repeated() {
+        for (text, message) in [
+            ("orign = \"x\"", "there is no setting `orign`; did you mean `origin`?"),
+            ("[gateway]\nlisen = \"x\"", "there is no setting `gateway.lisen`; did you mean `gateway.listen`?"),
+            ("[gateway]\nlisten = \"sk-secret\"", "the setting `gateway.listen` must be an address and a port, such as 127.0.0.1:8600"),
+            ("[gateway]\nconnections_max = \"x\"", "the setting `gateway.connections_max` must be of the same kind as its default"),
+            ("a = \n", "line 1 of the configuration is no TOML"),
+            ("[[upstream]]\nname = \"x\"\nkid = \"openai\"", "there is no setting `upstream.kid`; did you mean `upstream.kind`?"),
+            ("[[upstream]]\nname = \"x\"\nkind = \"openai\"\nurl = \"sk-secret\"", "the setting `upstream.url of x` must be an http or https URL"),
+            ("[[upstream]]\nname = \"v1\"\nkind = \"openai\"\nurl = \"http://x\"", "the setting `upstream.name` must be letters, digits, `-`, `_` and `.`, and not `v1`"),
+            ("[detect]\nthreshold = 2.0", "the setting `detect.threshold` must be between 0.0 and 1.0"),
+        ] {
+            assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);
+        }
+        assert!(matches!(parse("[gateway]\nlisten = \"0.0.0.0:1\"", &[]), Err(ConfigError::Exposed { .. })));
+        parse("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true", &[]).unwrap();
+        assert!(matches!(parse("", &[("TABELLION_LEDGER_PUBLISH_MS", "soon")]), Err(ConfigError::Value { .. })));
+    }
+}

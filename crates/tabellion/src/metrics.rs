@@ -1,0 +1,108 @@
+//! What operators see in figures. Labels are names of upstreams, outcomes and entities, never anything that a caller
+//! or a provider chose.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Exchange {
+    upstream: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Entity {
+    entity: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Custody {
+    kind: String,
+}
+
+/// All metrics of a process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    exchanges: Family<Exchange, Counter>,
+    findings: Family<Entity, Counter>,
+    redacted_exchanges: Counter,
+    redact: Histogram,
+    append: Histogram,
+    overhead: Histogram,
+    log_size: Gauge,
+    checkpoint_age: Gauge,
+    custody: Family<Custody, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        // From 20 µs to 10 s, each bucket twice the one before.
+        let seconds = || Histogram::new(exponential_buckets(20e-6, 2.0, 20));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tabellion"),
+            exchanges: Family::default(),
+            findings: Family::default(),
+            redacted_exchanges: Counter::default(),
+            redact: seconds(),
+            append: seconds(),
+            overhead: seconds(),
+            log_size: Gauge::default(),
+            checkpoint_age: Gauge::default(),
+            custody: Family::default(),
+        };
+        let r = &mut metrics.registry;
+        r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
+        r.register("findings", "What was found and redacted, by entity", metrics.findings.clone());
+        r.register("redacted_exchanges", "Exchanges in which something was redacted", metrics.redacted_exchanges.clone());
+        r.register("redact_seconds", "Time to redact and commit to a body", metrics.redact.clone());
+        r.register("append_seconds", "Time until an entry was durable", metrics.append.clone());
+        r.register("overhead_seconds", "Time that Tabellion added to an exchange", metrics.overhead.clone());
+        r.register("log_size", "Published entries", metrics.log_size.clone());
+        r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
+        r.register("custody", "Custody entries, by kind", metrics.custody.clone());
+        metrics
+    }
+
+    pub(crate) fn exchange_ended(&self, upstream: &str, outcome: &'static str, redacted: bool) {
+        self.exchanges.get_or_create(&Exchange { upstream: upstream.to_owned(), outcome }).inc();
+        if redacted {
+            self.redacted_exchanges.inc();
+        }
+    }
+
+    pub(crate) fn findings(&self, entity: &str, count: u64) {
+        self.findings.get_or_create(&Entity { entity: entity.to_owned() }).inc_by(count);
+    }
+
+    pub(crate) fn redact_seconds(&self, time: Duration) {
+        self.redact.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn append_seconds(&self, time: Duration) {
+        self.append.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn overhead_seconds(&self, time: Duration) {
+        self.overhead.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn custody(&self, kind: &str) {
+        self.custody.get_or_create(&Custody { kind: kind.to_owned() }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub(crate) fn expose(&self, log_size: u64, checkpoint_age: Duration) -> String {
+        self.log_size.set(i64::try_from(log_size).unwrap_or(i64::MAX));
+        self.checkpoint_age.set(i64::try_from(checkpoint_age.as_secs()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,393 @@
+//! From bytes that passed to what is recorded of them: commit to the exact bytes, redact, append.
+//!
+//! A [`Draft`] is an entry in the making. Everything that enters one goes through its methods, which redact; so nothing
+//! reaches the log, and through it a disk, unredacted.
+//!
+//! Chat APIs send the whole history again with every turn. A part that was recorded before is known by a keyed hash of
+//! its raw bytes and is neither scanned nor stored again, so the work grows with the new text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hmac::{Hmac, KeyInit, Mac};
+use lru::LruCache;
+use sha2::{Digest, Sha256};
+use tabellion_detect::{Found, Redacted, Redactor};
+use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction};
+use tabellion_evidence::tree::Hash;
+use tabellion_gateway::dialect::{Dialect, Split, split_request, split_response};
+use tabellion_ledger::{Append, AppendError, Ledger};
+
+use crate::metrics::Metrics;
+use crate::secrets::Secrets;
+
+/// The longest case, actor, tag, model or trace that is kept, in characters.
+const LABEL_CHARS_MAX: usize = 256;
+/// The longest method and path that is kept, in characters.
+const OPERATION_CHARS_MAX: usize = 2_000;
+/// Tags beyond these are left out.
+const TAGS_MAX: usize = 32;
+/// An entry longer than this puts its lists into a manifest. Less than a leaf's 65,535 bytes.
+const ENTRY_BYTES_ROOMY: usize = 48_000;
+/// How many bytes of redacted parts are remembered so that they need not be redacted again.
+const KNOWN_BYTES_MAX: usize = 64 << 20;
+
+/// Which way a body went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request,
+    Response,
+}
+
+/// Records, and knows what that takes.
+pub(crate) struct Notary {
+    ledger: Arc<Ledger>,
+    redactor: Redactor,
+    policy: Hash,
+    secrets: Secrets,
+    known: Mutex<KnownParts>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What redaction made of a part.
+struct KnownPart {
+    sha256: Hash,
+    redacted: Arc<[u8]>,
+    findings: BTreeMap<String, u32>,
+    tokens: Vec<String>,
+}
+
+/// Parts that the log has, by a keyed hash of their raw bytes. The key is of this process and in memory only.
+struct KnownParts {
+    key: [u8; 32],
+    parts: LruCache<Hash, Arc<KnownPart>>,
+    bytes: usize,
+}
+
+impl KnownParts {
+    fn key(&self, raw: &[u8]) -> Hash {
+        let mut hasher = Sha256::new();
+        hasher.update(self.key);
+        hasher.update(raw);
+        Hash(hasher.finalize().into())
+    }
+
+    fn remember(&mut self, key: Hash, part: Arc<KnownPart>) {
+        self.bytes += part.redacted.len();
+        if let Some(old) = self.parts.put(key, part) {
+            self.bytes -= old.redacted.len();
+        }
+        while self.bytes > KNOWN_BYTES_MAX {
+            let Some((_, old)) = self.parts.pop_lru() else { break };
+            self.bytes -= old.redacted.len();
+        }
+    }
+}
+
+impl Notary {
+    pub(crate) fn new(ledger: Arc<Ledger>, redactor: Redactor, secrets: Secrets, metrics: Arc<Metrics>) -> Self {
+        let mut key = [0; 32];
+        // Without randomness the key is weaker, not absent: it is only ever in memory.
+        if getrandom::fill(&mut key).is_err() {
+            key = *secrets.token;
+        }
+        let policy = Hash(redactor.engine().policy());
+        let known = Mutex::new(KnownParts { key, parts: LruCache::unbounded(), bytes: 0 });
+        Self { ledger, redactor, policy, secrets, known, metrics }
+    }
+
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// A pseudonym for a caller that nobody named, from the provider key that it uses.
+    pub(crate) fn actor_of_key(&self, credential: &[u8]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.secrets.token).expect("hmac takes keys of any length");
+        mac.update(b"tabellion actor v1\n");
+        mac.update(credential);
+        format!("k_{}", &hex::encode(mac.finalize().into_bytes())[..8])
+    }
+
+    /// The start of a commitment to bytes that come one after the other.
+    pub(crate) fn commit(&self, entry_id: &str) -> Commitment {
+        let mut hasher = Sha256::new();
+        hasher.update(entry::salt(&self.secrets.salt, entry_id, 0));
+        Commitment { hasher, bytes: 0 }
+    }
+
+    /// Appends a draft; returns its index once it is durable.
+    pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
+        let started = std::time::Instant::now();
+        let Draft { mut entry, mut parts, fresh, findings, tokens, states_policy, .. } = draft;
+        let policy = self.policy;
+        for (entity, count) in &findings {
+            self.metrics.findings(entity, u64::from(*count));
+        }
+        if states_policy || !findings.is_empty() || entry.content.is_some() {
+            entry.redaction = Some(Redaction { policy, findings, tokens });
+        }
+        let bytes = match entry.to_bytes() {
+            Ok(bytes) if bytes.len() <= ENTRY_BYTES_ROOMY => bytes,
+            _ => {
+                parts.push(move_lists(&mut entry));
+                entry.to_bytes().map_err(|_| AppendError::TooLong)?
+            }
+        };
+        let index = self.ledger.append(Append { entry: bytes, parts }).await?;
+        self.metrics.append_seconds(started.elapsed());
+        if !fresh.is_empty() {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, part) in fresh {
+                known.remember(key, part);
+            }
+        }
+        Ok(index)
+    }
+}
+
+/// Moves what can grow out of an entry into a part of its own, and names that.
+fn move_lists(entry: &mut Entry) -> Arc<[u8]> {
+    let mut manifest = Manifest::default();
+    if let Some(content) = &mut entry.content {
+        manifest.content = std::mem::take(&mut content.parts);
+    }
+    if let Some(original) = &mut entry.original {
+        manifest.original = std::mem::take(&mut original.parts);
+    }
+    if let Some(redaction) = &mut entry.redaction {
+        manifest.tokens = std::mem::take(&mut redaction.tokens);
+    }
+    let bytes: Arc<[u8]> = manifest.to_bytes().into();
+    if let Some(content) = &mut entry.content {
+        content.manifest = Some(tabellion_evidence::tree::sha256(&bytes));
+    }
+    bytes
+}
+
+/// A commitment in the making: `SHA-256(salt || bytes)`.
+pub(crate) struct Commitment {
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Commitment {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    fn finish(self) -> (u64, Hash) {
+        (self.bytes, Hash(self.hasher.finalize().into()))
+    }
+}
+
+/// An entry in the making.
+pub(crate) struct Draft {
+    pub(crate) entry: Entry,
+    parts: Vec<Arc<[u8]>>,
+    fresh: Vec<(Hash, Arc<KnownPart>)>,
+    findings: BTreeMap<String, u32>,
+    tokens: Vec<String>,
+    seen: BTreeSet<String>,
+    states_policy: bool,
+}
+
+impl Draft {
+    /// An entry about something that happens now.
+    pub(crate) fn new(kind: Kind, exchange: Option<&str>) -> Self {
+        let mut entry = Entry::new(kind, ulid::Ulid::generate().to_string(), now());
+        if let Some(exchange) = exchange {
+            entry.exchange = Some(exchange.to_owned());
+        }
+        Self {
+            entry,
+            parts: Vec::new(),
+            fresh: Vec::new(),
+            findings: BTreeMap::new(),
+            tokens: Vec::new(),
+            seen: BTreeSet::new(),
+            states_policy: false,
+        }
+    }
+
+    /// Names the rules in force, though there is nothing to redact.
+    pub(crate) fn state_policy(&mut self) {
+        self.states_policy = true;
+    }
+
+    /// Whether anything was found.
+    pub(crate) fn redacted(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
+    /// Redacts a short text that a caller or a provider chose, and counts what was found.
+    pub(crate) fn label(&mut self, notary: &Notary, text: &str) -> String {
+        self.short(notary, text, LABEL_CHARS_MAX)
+    }
+
+    /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an
+    /// e-mail address stands in a path.
+    pub(crate) fn operation(&mut self, notary: &Notary, method: &str, path: &str) -> String {
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        // Nothing that looks like a line break or another control character gets into a record's label.
+        let decoded: String = decoded.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        format!("{method} {}", self.short(notary, &decoded, OPERATION_CHARS_MAX))
+    }
+
+    pub(crate) fn tags<'a>(&mut self, notary: &Notary, tags: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in tags.take(TAGS_MAX) {
+            let (name, value) = (self.label(notary, name), self.label(notary, value));
+            self.entry.tags.insert(name, value);
+        }
+    }
+
+    fn short(&mut self, notary: &Notary, text: &str, chars_max: usize) -> String {
+        // Cut before redaction only what no label has; a value cut in two would not be found.
+        let bounded: String = text.chars().take(8 * chars_max).collect();
+        let redacted = notary.redactor.text(&bounded);
+        let (counts, tokens) = (tabellion_detect::counts(&redacted.findings), redacted.tokens);
+        self.count(&counts, &tokens);
+        match redacted.text.char_indices().nth(chars_max) {
+            Some((end, _)) => format!("{}…", &redacted.text[..end]),
+            None => redacted.text,
+        }
+    }
+
+    fn count(&mut self, findings: &BTreeMap<String, u32>, tokens: &[String]) {
+        for (entity, count) in findings {
+            *self.findings.entry(entity.clone()).or_default() += count;
+        }
+        for token in tokens {
+            if self.seen.insert(token.clone()) {
+                self.tokens.push(token.clone());
+            }
+        }
+    }
+
+    /// Says that there is no content, and commits to the bytes.
+    pub(crate) fn omit(&mut self, why: Omitted, original: Option<Commitment>) {
+        self.entry.content = Some(Content { omitted: Some(why), ..Content::default() });
+        self.entry.original = original.map(|commitment| {
+            let (bytes, commitment) = commitment.finish();
+            Original { bytes, commitment, parts: Vec::new() }
+        });
+    }
+
+    /// Redacts a body, in parts, and commits to each of them and to the whole.
+    pub(crate) fn content(
+        &mut self,
+        notary: &Notary,
+        dialect: Dialect,
+        side: Side,
+        body: &str,
+        original: Commitment,
+    ) {
+        let started = std::time::Instant::now();
+        let split = match side {
+            Side::Request => split_request(dialect, body),
+            Side::Response => split_response(dialect, body),
+        };
+        let pieces = self.redact_split(notary, body, &split).unwrap_or_else(|| {
+            let whole = notary.redactor.json(body).unwrap_or_else(|| notary.redactor.text(body));
+            Pieces { frame: known(whole), parts: Vec::new() }
+        });
+        let split = if pieces.parts.is_empty() { Split::default() } else { split };
+
+        let mut listed = vec![pieces.frame.listed("frame")];
+        let mut whole = Sha256::new();
+        let mut bytes = 0;
+        let mut rest = pieces.parts.iter();
+        for (position, stretch) in pieces.frame.redacted.split(|&byte| byte == 0).enumerate() {
+            let part = if position == 0 { None } else { rest.next() };
+            for bytes_of in [part.map_or(&[][..], |(part, _)| &part.redacted), stretch] {
+                whole.update(bytes_of);
+                bytes += bytes_of.len() as u64;
+            }
+        }
+        self.count(&pieces.frame.findings, &pieces.frame.tokens);
+        self.parts.push(pieces.frame.redacted.clone());
+        for ((part, key), span) in pieces.parts.iter().zip(&split.parts) {
+            listed.push(part.listed(&span.role));
+            self.count(&part.findings, &part.tokens);
+            if let Some(key) = key {
+                self.parts.push(part.redacted.clone());
+                self.fresh.push((*key, part.clone()));
+            }
+        }
+        let commitments = split
+            .parts
+            .iter()
+            .zip(1..)
+            .map(|(span, n)| {
+                let salt = entry::salt(&notary.secrets.salt, &self.entry.id, n);
+                entry::commitment(&salt, &body.as_bytes()[span.range.clone()])
+            })
+            .collect();
+        self.entry.content = Some(Content {
+            sha256: Some(Hash(whole.finalize().into())),
+            bytes: Some(bytes),
+            parts: listed,
+            ..Content::default()
+        });
+        let (bytes, commitment) = original.finish();
+        self.entry.original = Some(Original { bytes, commitment, parts: commitments });
+        notary.metrics.redact_seconds(started.elapsed());
+    }
+
+    /// `None` when the pieces do not fit each other: then the body is redacted as one.
+    fn redact_split(&self, notary: &Notary, body: &str, split: &Split) -> Option<Pieces> {
+        if split.parts.is_empty() {
+            return None;
+        }
+        let frame = String::from_utf8(split.frame(body.as_bytes())).ok()?;
+        let frame = known(notary.redactor.json_frame(&frame)?);
+        let holes = frame.redacted.iter().filter(|&&byte| byte == 0).count();
+        if holes != split.parts.len() {
+            return None;
+        }
+        let mut parts = Vec::with_capacity(split.parts.len());
+        for span in &split.parts {
+            let raw = &body[span.range.clone()];
+            let key = {
+                let mut known = notary.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let key = known.key(raw.as_bytes());
+                if let Some(part) = known.parts.get(&key) {
+                    parts.push((part.clone(), None));
+                    continue;
+                }
+                key
+            };
+            parts.push((Arc::new(known(notary.redactor.json(raw)?)), Some(key)));
+        }
+        Some(Pieces { frame, parts })
+    }
+}
+
+struct Pieces {
+    frame: KnownPart,
+    /// With the key under which a part that is new is to be remembered.
+    parts: Vec<(Arc<KnownPart>, Option<Hash>)>,
+}
+
+impl KnownPart {
+    fn listed(&self, role: &str) -> Part {
+        Part {
+            role: role.to_owned(),
+            sha256: self.sha256,
+            bytes: self.redacted.len() as u64,
+            findings: self.findings.clone(),
+        }
+    }
+}
+
+fn known(redacted: Redacted) -> KnownPart {
+    let Redacted { text, findings, tokens } = redacted;
+    let findings: BTreeMap<String, u32> = tabellion_detect::counts(&findings as &[Found]);
+    let bytes: Arc<[u8]> = text.into_bytes().into();
+    KnownPart { sha256: tabellion_evidence::tree::sha256(&bytes), redacted: bytes, findings, tokens }
+}
+
+/// Now, UTC, RFC 3339 with microseconds.
+pub(crate) fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}

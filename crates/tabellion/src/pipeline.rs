@@ -1,0 +1,793 @@
+//! The order in which an exchange happens. Nothing else knows it.
+//!
+//! 1. Find the upstream, read the body. A crash here: nothing happened.
+//! 2. Commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
+//!    recorded is refused with 503, and nothing goes upstream.
+//! 3. Send the request on. A crash from here on: the start-up closes the exchange as `interrupted`.
+//! 4. Relay the answer as it comes, all but its end.
+//! 5. Put the answer together, commit, redact, append `exchange.response`, and wait until it is durable.
+//! 6. Release the end. A crash before: the client has no whole answer, and the log says how much it may have had.
+//!
+//! The bytes that are relayed are never those that are redacted, so no defect in redaction can reach an answer.
+//!
+//! An exchange runs as a task of its own. A client that goes away ends the relaying, not the recording.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
+use tabellion_gateway::dialect::{
+    self, Assembler, DecodeError, Dialect, Events, Progress, StreamDecoder, error_body, request_facts, response_facts,
+};
+use tabellion_gateway::{ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers};
+use tabellion_ledger::AppendError;
+use tokio::sync::oneshot;
+
+use crate::notary::{Commitment, Draft, Notary, Side};
+
+/// A plain answer up to this size is passed on only once it is recorded; of a larger one, only the end waits.
+const PLAIN_BYTES_HELD: usize = 1 << 20;
+/// How long a provider may take to close a stream whose last event it has sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A body larger than this is redacted where it does not hold up other exchanges.
+const INLINE_BYTES_MAX: usize = 128 << 10;
+
+const EXCHANGE: HeaderName = HeaderName::from_static("x-tabellion-exchange");
+const ENTRY: HeaderName = HeaderName::from_static("x-tabellion-entry");
+
+/// What exchanges may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) request_bytes_max: usize,
+    pub(crate) response_bytes_max: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+}
+
+/// Everything that an exchange needs.
+pub(crate) struct Pipeline {
+    notary: Arc<Notary>,
+    upstreams: Upstreams,
+    bounds: Bounds,
+    under_way: AtomicUsize,
+}
+
+/// Why an exchange is refused: the status, a fixed word for the log, a sentence for the client.
+struct Refusal(StatusCode, &'static str, &'static str);
+
+const TOO_LARGE: Refusal = Refusal(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "body_too_large",
+    "The request is larger than this gateway records; raise gateway.request_bytes_max.",
+);
+const TOO_SLOW: Refusal =
+    Refusal(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "The request's body did not come in time.");
+const UNKNOWN_ENCODING: Refusal = Refusal(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "unknown_encoding",
+    "This gateway cannot read the request's content encoding; it knows gzip, deflate, br and zstd.",
+);
+const MALFORMED_ENCODING: Refusal = Refusal(
+    StatusCode::BAD_REQUEST,
+    "malformed_encoding",
+    "The request's body is not what its content encoding says.",
+);
+const UPGRADE: Refusal = Refusal(
+    StatusCode::NOT_IMPLEMENTED,
+    "upgrade_unsupported",
+    "This gateway does not record upgraded connections, so it does not pass them on.",
+);
+
+/// What an exchange has established about itself once its request is durable.
+struct Begun {
+    id: String,
+    entry: u64,
+    dialect: Dialect,
+    redacted: bool,
+    received: Instant,
+    /// Time spent before the request was sent on.
+    before: Duration,
+}
+
+/// How the provider's side of an answer ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    BrokeOff,
+    TimedOut,
+    ClientGone,
+}
+
+type Reply = oneshot::Sender<Response<RelayBody>>;
+
+impl Pipeline {
+    pub(crate) fn new(notary: Arc<Notary>, upstreams: Upstreams, bounds: Bounds) -> Self {
+        Self { notary, upstreams, bounds, under_way: AtomicUsize::new(0) }
+    }
+
+    /// How many exchanges are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// Answers a request.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<RelayBody> {
+        let (reply, answer) = oneshot::channel();
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        let pipeline = self.clone();
+        tokio::spawn(async move {
+            let guard = UnderWay(&pipeline.under_way);
+            pipeline.exchange(request, reply).await;
+            drop(guard);
+        });
+        answer.await.unwrap_or_else(|_| {
+            let message = "The gateway failed on this exchange.";
+            own_answer(dialect::Kind::Generic, StatusCode::INTERNAL_SERVER_ERROR, "internal", message, None)
+        })
+    }
+
+    async fn exchange(&self, request: Request<Incoming>, reply: Reply) {
+        let received = Instant::now();
+        let (head, body) = request.into_parts();
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+
+        // 1. Find the upstream, read the body.
+        let Some(target) = self.upstreams.route(path) else {
+            let message = "No upstream has this path. OpenAI's API is under /v1, any other under /<name of the upstream>.";
+            let _ = reply.send(own_answer(dialect::Kind::OpenAi, StatusCode::NOT_FOUND, "no_such_upstream", message, None));
+            return;
+        };
+        if head.headers.contains_key(header::UPGRADE) || head.method == http::Method::CONNECT {
+            return self.refuse(&head, &target, UPGRADE, reply).await;
+        }
+        let body = match read_body(body, self.bounds.request_bytes_max, self.bounds.request_timeout).await {
+            Ok(body) => body,
+            Err(ReadError::TooLarge) => return self.refuse(&head, &target, TOO_LARGE, reply).await,
+            Err(ReadError::TooSlow) => return self.refuse(&head, &target, TOO_SLOW, reply).await,
+            // Nobody is there to answer, and nothing was asked of the model.
+            Err(ReadError::BrokeOff) => return,
+        };
+
+        // 2. Record the request.
+        let (draft, dialect) = match self.request_draft(&head, &target, &body).await {
+            Ok(draft) => draft,
+            Err(refusal) => return self.refuse(&head, &target, refusal, reply).await,
+        };
+        let (id, redacted) = (draft.entry.id.clone(), draft.redacted());
+        let entry = match self.notary.append(draft).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                let _ = reply.send(not_recorded(target.upstream.kind, error));
+                return;
+            }
+        };
+        let begun = Begun { id, entry, dialect, redacted, received, before: received.elapsed() };
+
+        // 3. Send it on.
+        let mut reply = reply;
+        let sent = self.upstreams.send(&target, head.method.clone(), &head.headers, body);
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(self.bounds.answer_timeout, sent) => answer,
+            () = reply.closed() => return self.no_answer(&target, begun, Outcome::ClientGone, "client_gone", None).await,
+        };
+        let (status, reason, message) = match answer {
+            // 4 to 6.
+            Ok(Ok(answer)) => return self.answer(&target, begun, answer, reply).await,
+            Ok(Err(Unreachable::Connect)) => {
+                (StatusCode::BAD_GATEWAY, "upstream_unreachable", "The gateway cannot reach the provider.")
+            }
+            Ok(Err(Unreachable::BrokeOff)) => {
+                (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider broke off before it answered.")
+            }
+            Err(_) => (StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out", "The provider did not answer in time."),
+        };
+        let answer = own_answer(target.upstream.kind, status, reason, message, Some(&begun));
+        self.no_answer(&target, begun, Outcome::Error, reason, Some((reply, answer))).await;
+    }
+
+    /// Everything that is recorded of a request.
+    async fn request_draft(
+        &self,
+        head: &Parts,
+        target: &Target<'_>,
+        body: &Bytes,
+    ) -> Result<(Draft, Dialect), Refusal> {
+        let dialect = Dialect::of(target.upstream.kind, head.method.as_str(), target.path);
+        let readable = readable(&head.headers, body, self.bounds.request_bytes_max).map_err(|error| match error {
+            DecodeError::TooLarge => TOO_LARGE,
+            DecodeError::Unknown => UNKNOWN_ENCODING,
+            _ => MALFORMED_ENCODING,
+        })?;
+        let notary = &self.notary;
+        let mut draft = self.labelled(head, target);
+        if let Readable::Text(text) = &readable {
+            let facts = request_facts(dialect, text.as_bytes());
+            draft.entry.model = facts.model.map(|model| draft.label(notary, model.expose()));
+            if let (None, Some(case)) = (&draft.entry.case, facts.case) {
+                draft.entry.case = Some(draft.label(notary, case.expose()));
+            }
+            if let (None, Some(actor)) = (&draft.entry.actor, facts.actor) {
+                draft.entry.actor = Some(draft.label(notary, actor.expose()));
+            }
+            if let Some(session) = facts.session {
+                draft.tags(notary, [("session", session.expose())].into_iter());
+            }
+        }
+        if draft.entry.actor.is_none() {
+            draft.entry.actor = credential(&head.headers).map(|credential| notary.actor_of_key(credential));
+        }
+        let mut commitment = notary.commit(&draft.entry.id);
+        commitment.update(body);
+        record_content(notary, &mut draft, dialect, Side::Request, readable, commitment);
+        Ok((draft, dialect))
+    }
+
+    /// A request's draft with what its head says.
+    fn labelled(&self, head: &Parts, target: &Target<'_>) -> Draft {
+        let notary = &self.notary;
+        let mut draft = Draft::new(Kind::Request, None);
+        draft.entry.upstream = Some(target.upstream.name.clone());
+        draft.entry.operation = Some(draft.operation(notary, head.method.as_str(), target.path));
+        let text = |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        if let Some(case) = text("x-tabellion-case") {
+            draft.entry.case = Some(draft.label(notary, &case));
+        }
+        if let Some(actor) = text("x-tabellion-actor") {
+            draft.entry.actor = Some(draft.label(notary, &actor));
+        }
+        if let Some(trace) = text("traceparent") {
+            draft.entry.trace = Some(draft.label(notary, &trace));
+        }
+        let tags = head.headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str();
+            let tag = name.strip_prefix("x-tabellion-tag-").or_else(|| name.strip_prefix("helicone-property-"))?;
+            Some((tag, value.to_str().ok()?))
+        });
+        draft.tags(notary, tags);
+        if let Some(metadata) = text("x-portkey-metadata")
+            && let Ok(metadata) = serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&metadata)
+        {
+            draft.tags(notary, metadata.iter().filter_map(|(name, value)| Some((&**name, value.as_str()?))));
+        }
+        draft
+    }
+
+    /// Records that a request was not passed on, and says so.
+    async fn refuse(&self, head: &Parts, target: &Target<'_>, refusal: Refusal, reply: Reply) {
+        let Refusal(status, reason, message) = refusal;
+        let mut request = self.labelled(head, target);
+        let why = if status == StatusCode::PAYLOAD_TOO_LARGE { Omitted::TooLarge } else { Omitted::Binary };
+        request.omit(why, None);
+        let (id, redacted) = (request.entry.id.clone(), request.redacted());
+        let mut response = Draft::new(Kind::Response, Some(&id));
+        response.entry.upstream = Some(target.upstream.name.clone());
+        response.entry.outcome = Some(Outcome::Refused);
+        response.entry.status = Some(status.as_u16());
+        response.entry.reason = Some(reason.into());
+        let answer = match self.notary.append(request).await {
+            Err(error) => not_recorded(target.upstream.kind, error),
+            Ok(entry) => {
+                let begun = Begun {
+                    id,
+                    entry,
+                    dialect: Dialect::Generic,
+                    redacted,
+                    received: Instant::now(),
+                    before: Duration::ZERO,
+                };
+                match self.finish(&begun, target, response).await {
+                    Ok(()) => own_answer(target.upstream.kind, status, reason, message, Some(&begun)),
+                    Err(error) => not_recorded(target.upstream.kind, error),
+                }
+            }
+        };
+        let _ = reply.send(answer);
+    }
+
+    /// Records that a request got no answer, and then says so to whoever is still there.
+    async fn no_answer(
+        &self,
+        target: &Target<'_>,
+        begun: Begun,
+        outcome: Outcome,
+        reason: &'static str,
+        reply: Option<(Reply, Response<RelayBody>)>,
+    ) {
+        let mut draft = Draft::new(Kind::Response, Some(&begun.id));
+        draft.entry.upstream = Some(target.upstream.name.clone());
+        draft.entry.outcome = Some(outcome);
+        draft.entry.reason = Some(reason.into());
+        let recorded = self.finish(&begun, target, draft).await;
+        if let Some((reply, answer)) = reply {
+            let _ = reply.send(match recorded {
+                Ok(()) => answer,
+                Err(error) => not_recorded(target.upstream.kind, error),
+            });
+        }
+    }
+
+    /// Relays an answer, records it, and releases its end.
+    async fn answer(&self, target: &Target<'_>, begun: Begun, answer: Response<Incoming>, reply: Reply) {
+        let (head, body) = answer.into_parts();
+        let mut client = Client::new(&head, &begun, reply);
+        let mut draft = Draft::new(Kind::Response, Some(&begun.id));
+        let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max);
+
+        // 4. Relay.
+        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_stream = content_type.is_some_and(|value| value.trim_start().starts_with("text/event-stream"));
+        let encoding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        if is_stream {
+            heard.stream = Some(Stream::new(begun.dialect, encoding, self.bounds.response_bytes_max));
+        }
+        let end = self.relay(body, &mut heard, &mut client).await;
+        let ended = Instant::now();
+
+        // 5. Record.
+        draft.entry.upstream = Some(target.upstream.name.clone());
+        draft.entry.status = Some(head.status.as_u16());
+        let Told { readable, commitment, stream } = heard.finish(&head.headers, self.bounds.response_bytes_max);
+        let (outcome, reason) = match (end, &stream) {
+            (End::ClientGone, _) => (Outcome::ClientGone, Some("client_gone")),
+            (End::BrokeOff, _) => (Outcome::Error, Some("upstream_broke_off")),
+            (End::TimedOut, _) => (Outcome::Error, Some("upstream_timed_out")),
+            (End::Whole, _) if head.status.as_u16() >= 400 => (Outcome::Error, Some("provider_error")),
+            (End::Whole, Some(stream)) if stream.failed => (Outcome::Error, Some("provider_error")),
+            (End::Whole, Some(stream)) if !stream.ended => (Outcome::Error, Some("stream_ended_early")),
+            (End::Whole, _) => (Outcome::Complete, None),
+        };
+        draft.entry.outcome = Some(outcome);
+        draft.entry.reason = reason.map(str::to_owned);
+        if let Readable::Text(text) = &readable {
+            let facts = response_facts(begun.dialect, text.as_bytes());
+            draft.entry.model = facts.model.map(|model| draft.label(&self.notary, model.expose()));
+            draft.entry.usage = facts.usage.map(|(input, output)| Usage { input: Some(input), output: Some(output) });
+        }
+        record_content(&self.notary, &mut draft, begun.dialect, Side::Response, readable, commitment);
+        if stream.is_some() && let Some(content) = &mut draft.entry.content && content.omitted.is_none()
+        {
+            content.assembled = true;
+        }
+        let recorded = self.finish(&begun, target, draft).await;
+
+        // 6. Release.
+        self.notary.metrics.overhead_seconds(begun.before + ended.elapsed());
+        match recorded {
+            Ok(()) => client.release(end).await,
+            Err(error) => client.withhold(target.upstream.kind, error).await,
+        }
+    }
+
+    /// Passes on what comes, all but the end.
+    async fn relay(&self, body: Incoming, heard: &mut Heard, client: &mut Client) -> End {
+        let mut body = std::pin::pin!(body);
+        loop {
+            let patience = if heard.terminal() { CLOSE_TIMEOUT } else { self.bounds.answer_timeout };
+            let next = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+            let frame = tokio::select! {
+                frame = tokio::time::timeout(patience, next) => frame,
+                () = client.gone() => return End::ClientGone,
+            };
+            let data = match frame {
+                Err(_) if heard.terminal() => return End::Whole,
+                Err(_) => return End::TimedOut,
+                Ok(None) => return End::Whole,
+                Ok(Some(Err(_))) => return End::BrokeOff,
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(_) => continue,
+                },
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let hold_from = heard.hear(&data);
+            let passed = if heard.stream.is_some() { client.stream(data, hold_from).await } else { client.plain(data).await };
+            if !passed {
+                return End::ClientGone;
+            }
+        }
+    }
+
+    async fn finish(&self, begun: &Begun, target: &Target<'_>, draft: Draft) -> Result<(), AppendError> {
+        let outcome = draft.entry.outcome.expect("every response has an outcome");
+        let redacted = begun.redacted || draft.redacted();
+        self.notary.append(draft).await?;
+        self.notary.metrics.exchange_ended(&target.upstream.name, outcome.as_str(), redacted);
+        tracing::debug!(
+            exchange = begun.id,
+            entry = begun.entry,
+            outcome = outcome.as_str(),
+            ms = begun.received.elapsed().as_millis() as u64,
+            "exchange ended"
+        );
+        Ok(())
+    }
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Redacts a body into a draft. A large one gets a thread of its own for that long.
+fn record_content(
+    notary: &Notary,
+    draft: &mut Draft,
+    dialect: Dialect,
+    side: Side,
+    readable: Readable<'_>,
+    commitment: Commitment,
+) {
+    match readable {
+        Readable::Empty => draft.omit(Omitted::Empty, None),
+        Readable::Binary => draft.omit(Omitted::Binary, Some(commitment)),
+        Readable::TooLarge => draft.omit(Omitted::TooLarge, Some(commitment)),
+        Readable::Text(text) if text.len() > INLINE_BYTES_MAX => {
+            tokio::task::block_in_place(|| draft.content(notary, dialect, side, &text, commitment));
+        }
+        Readable::Text(text) => draft.content(notary, dialect, side, &text, commitment),
+    }
+}
+
+/// A body as far as it can be read.
+enum Readable<'a> {
+    Empty,
+    /// Nothing that could be redacted, so nothing that may be stored.
+    Binary,
+    TooLarge,
+    Text(Cow<'a, str>),
+}
+
+/// Undoes a body's content encoding and makes text of it, if it is text.
+fn readable<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Result<Readable<'a>, DecodeError> {
+    if body.is_empty() {
+        return Ok(Readable::Empty);
+    }
+    let value = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let decoded = match value(header::CONTENT_ENCODING) {
+        Some(encoding) => dialect::decode(encoding, body, limit)?,
+        None => Cow::Borrowed(body),
+    };
+    Ok(text(decoded, value(header::CONTENT_TYPE).unwrap_or_default()))
+}
+
+fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
+    // No text that a provider reads has a zero byte, and UTF-16 has one in every second place, between which nothing
+    // would be found.
+    if body.contains(&0) {
+        return Readable::Binary;
+    }
+    let content_type = content_type.to_ascii_lowercase();
+    let textual = content_type.is_empty() || content_type.starts_with("text/") || content_type.contains("json");
+    let text = match body {
+        Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) if textual => String::from_utf8_lossy(bytes),
+            Err(_) => return Readable::Binary,
+        },
+        Cow::Owned(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Cow::Owned(text),
+            Err(error) if textual => Cow::Owned(String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            Err(_) => return Readable::Binary,
+        },
+    };
+    if content_type.starts_with("application/x-www-form-urlencoded") {
+        return Readable::Text(percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned().into());
+    }
+    Readable::Text(text)
+}
+
+/// The provider credential of a request, in whichever header it travels.
+fn credential(headers: &HeaderMap) -> Option<&[u8]> {
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
+        .into_iter()
+        .find_map(|name| headers.get(name))
+        .map(HeaderValue::as_bytes)
+}
+
+/// What was heard of an answer.
+struct Heard {
+    commitment: Commitment,
+    /// The bytes of a plain answer, or that there are too many.
+    plain: Option<BytesMut>,
+    stream: Option<Stream>,
+    bytes_max: usize,
+}
+
+impl Heard {
+    fn new(commitment: Commitment, bytes_max: usize) -> Self {
+        Self { commitment, plain: Some(BytesMut::new()), stream: None, bytes_max }
+    }
+
+    /// Takes bytes in. Returns from where on they must be held back, if they hold the event that ends the answer.
+    fn hear(&mut self, data: &Bytes) -> Option<usize> {
+        self.commitment.update(data);
+        if let Some(stream) = &mut self.stream {
+            return stream.hear(data);
+        }
+        if let Some(plain) = &mut self.plain {
+            if plain.len() + data.len() > self.bytes_max {
+                self.plain = None;
+            } else {
+                plain.extend_from_slice(data);
+            }
+        }
+        None
+    }
+
+    /// Whether the event that ends the answer has come.
+    fn terminal(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.terminal)
+    }
+
+    fn finish(self, headers: &HeaderMap, limit: usize) -> Told {
+        let commitment = self.commitment;
+        let readable = match (self.stream, self.plain) {
+            (Some(stream), _) => return stream.finish(commitment),
+            (None, None) => Readable::TooLarge,
+            (None, Some(plain)) => match readable(headers, &plain, limit) {
+                Ok(Readable::Text(text)) => Readable::Text(Cow::Owned(text.into_owned())),
+                Ok(Readable::Empty) => Readable::Empty,
+                Ok(Readable::TooLarge) | Err(DecodeError::TooLarge) => Readable::TooLarge,
+                Ok(Readable::Binary) | Err(_) => Readable::Binary,
+            },
+        };
+        Told { readable, commitment, stream: None }
+    }
+}
+
+/// What there is to record of an answer.
+struct Told {
+    readable: Readable<'static>,
+    commitment: Commitment,
+    stream: Option<StreamTold>,
+}
+
+struct StreamTold {
+    /// The provider reported an error in the stream.
+    failed: bool,
+    /// The answer had come to its end, as far as can be told.
+    ended: bool,
+}
+
+/// A streamed answer on its way to being put together.
+struct Stream {
+    decoder: Option<StreamDecoder>,
+    /// The stream cannot be read any more: its encoding is unknown or broken.
+    unreadable: Option<Readable<'static>>,
+    events: Events,
+    assembler: Assembler,
+    terminal: bool,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Stream {
+    fn new(dialect: Dialect, encoding: Option<&str>, bytes_max: usize) -> Self {
+        let encoding = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+        let decoder = encoding.map(|encoding| StreamDecoder::new(encoding, bytes_max));
+        Self {
+            unreadable: matches!(decoder, Some(None)).then_some(Readable::Binary),
+            decoder: decoder.flatten(),
+            events: Events::new(),
+            assembler: Assembler::new(dialect),
+            terminal: false,
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    fn hear(&mut self, data: &Bytes) -> Option<usize> {
+        if self.unreadable.is_some() {
+            return None;
+        }
+        let decoded = match &mut self.decoder {
+            None => Cow::Borrowed(&data[..]),
+            Some(decoder) => match decoder.feed(data) {
+                Ok(decoded) => Cow::Owned(decoded),
+                Err(DecodeError::TooLarge) => {
+                    self.unreadable = Some(Readable::TooLarge);
+                    return None;
+                }
+                Err(_) => {
+                    self.unreadable = Some(Readable::Binary);
+                    return None;
+                }
+            },
+        };
+        self.bytes += decoded.len();
+        if self.bytes > self.bytes_max {
+            self.unreadable = Some(Readable::TooLarge);
+            return None;
+        }
+        let mut hold_from = None;
+        for event in self.events.feed(&decoded) {
+            if self.assembler.event(&event) == Progress::Terminal && !self.terminal {
+                self.terminal = true;
+                // Where an encoded event lies in the bytes cannot be said, so all of these wait.
+                hold_from = Some(if self.decoder.is_some() { 0 } else { event.start.unwrap_or(0) });
+            }
+        }
+        hold_from
+    }
+
+    fn finish(mut self, commitment: Commitment) -> Told {
+        if let Some(event) = self.events.finish() {
+            let _ = self.assembler.event(&event);
+        }
+        let assembled = self.assembler.finish();
+        let ended = self.terminal || assembled.stopped || self.unreadable.is_some();
+        let stream = Some(StreamTold { failed: assembled.failed, ended });
+        let readable = match (self.unreadable, assembled.body) {
+            (Some(unreadable), _) => unreadable,
+            (None, _) if assembled.oversized > 0 => Readable::TooLarge,
+            (None, Some(body)) => text(Cow::Owned(body), "application/json"),
+            (None, None) => Readable::Empty,
+        };
+        Told { readable, commitment, stream }
+    }
+}
+
+/// The client's side of an answer.
+struct Client {
+    /// Until the answer's head is sent.
+    head: Option<(Reply, Response<()>)>,
+    relay: Option<Relay>,
+    /// What waits until the answer is recorded.
+    held: Vec<Bytes>,
+    held_bytes: usize,
+}
+
+impl Client {
+    fn new(upstream: &http::response::Parts, begun: &Begun, reply: Reply) -> Self {
+        let mut head = Response::new(());
+        *head.status_mut() = upstream.status;
+        *head.headers_mut() = response_headers(&upstream.headers);
+        name_exchange(head.headers_mut(), begun);
+        Self { head: Some((reply, head)), relay: None, held: Vec::new(), held_bytes: 0 }
+    }
+
+    /// Returns when the client has gone away.
+    async fn gone(&mut self) {
+        match (&mut self.head, &self.relay) {
+            (Some((reply, _)), _) => reply.closed().await,
+            (None, Some(relay)) => relay.client_gone().await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    /// Sends the head; what follows is relayed. False when the client has gone away.
+    fn start(&mut self) -> bool {
+        let Some((reply, head)) = self.head.take() else { return true };
+        let (sender, body) = relay();
+        self.relay = Some(sender);
+        reply.send(head.map(|()| body)).is_ok()
+    }
+
+    async fn send(&self, bytes: Bytes) -> bool {
+        match &self.relay {
+            Some(relay) => bytes.is_empty() || relay.send(bytes).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Passes a stream's bytes on at once, but holds back those from `hold_from` on and all that come after.
+    async fn stream(&mut self, data: Bytes, hold_from: Option<usize>) -> bool {
+        if !self.start() {
+            return false;
+        }
+        if !self.held.is_empty() {
+            self.hold(data);
+            return true;
+        }
+        let Some(at) = hold_from else { return self.send(data).await };
+        self.hold(data.slice(at..));
+        self.send(data.slice(..at)).await
+    }
+
+    /// Holds a plain answer's bytes back while they are few; then all but the newest.
+    async fn plain(&mut self, data: Bytes) -> bool {
+        self.hold(data);
+        if self.held_bytes <= PLAIN_BYTES_HELD {
+            return true;
+        }
+        if !self.start() {
+            return false;
+        }
+        let newest = self.held.pop().expect("something was just held");
+        for bytes in std::mem::take(&mut self.held) {
+            if !self.send(bytes).await {
+                return false;
+            }
+        }
+        self.held.push(newest);
+        true
+    }
+
+    fn hold(&mut self, data: Bytes) {
+        self.held_bytes += data.len();
+        self.held.push(data);
+    }
+
+    /// Gives the client the rest. Where the provider broke off, so does this.
+    async fn release(mut self, end: End) {
+        if let (Some((reply, head)), End::Whole) = (self.head.take_if(|_| end == End::Whole), end) {
+            let body: Bytes = match self.held.len() {
+                0 | 1 => self.held.pop().unwrap_or_default(),
+                _ => self.held.concat().into(),
+            };
+            let _ = reply.send(head.map(|()| RelayBody::from(body)));
+            return;
+        }
+        if !self.start() {
+            return;
+        }
+        for bytes in std::mem::take(&mut self.held) {
+            if !self.send(bytes).await {
+                return;
+            }
+        }
+        if let (End::Whole, Some(relay)) = (end, self.relay.take()) {
+            let _ = relay.end().await;
+        }
+    }
+
+    /// The answer could not be recorded, so its end stays here. A client that has nothing yet gets a clear error; one
+    /// that has the beginning of a stream gets an error event; and the answer is broken off.
+    async fn withhold(mut self, kind: dialect::Kind, error: AppendError) {
+        if let Some((reply, _)) = self.head.take() {
+            let _ = reply.send(not_recorded(kind, error));
+            return;
+        }
+        let body = error_body(kind, 503, "not_recorded", NOT_RECORDED);
+        let body = String::from_utf8_lossy(&body);
+        let event = match kind {
+            dialect::Kind::Anthropic => format!("event: error\ndata: {body}\n\n"),
+            _ => format!("data: {body}\n\n"),
+        };
+        self.send(event.into()).await;
+    }
+}
+
+const NOT_RECORDED: &str = "The exchange could not be recorded, so it was stopped. Try again later, and tell the operator of the gateway.";
+
+/// The answer to what could not be recorded.
+fn not_recorded(kind: dialect::Kind, error: AppendError) -> Response<RelayBody> {
+    tracing::error!(%error, "an exchange was refused because it could not be recorded");
+    own_answer(kind, StatusCode::SERVICE_UNAVAILABLE, "not_recorded", NOT_RECORDED, None)
+}
+
+/// An answer of the gateway's own, in the shape that the provider's client expects.
+fn own_answer(
+    kind: dialect::Kind,
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    begun: Option<&Begun>,
+) -> Response<RelayBody> {
+    let mut answer = Response::new(RelayBody::from(Bytes::from(error_body(kind, status.as_u16(), code, message))));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(begun) = begun {
+        name_exchange(answer.headers_mut(), begun);
+    }
+    answer
+}
+
+fn name_exchange(headers: &mut HeaderMap, begun: &Begun) {
+    if let Ok(id) = HeaderValue::from_str(&begun.id) {
+        headers.insert(EXCHANGE, id);
+    }
+    headers.insert(ENTRY, HeaderValue::from(begun.entry));
+}

@@ -1,0 +1,612 @@
+#!/usr/bin/env python3
+"""Writes the vectors that README.md beside it describes.
+
+Python's standard library and the `openssl` command only. Everything is
+computed from the definitions (the tree by RFC 6962's recursion, for one), not
+by the algorithms that the vectors test.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# --- The definitions ---------------------------------------------------------
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def leaf_hash(entry):
+    return sha256(b"\x00" + entry)
+
+
+def split(n):
+    """The largest power of two less than n."""
+    k = 1
+    while k * 2 < n:
+        k *= 2
+    return k
+
+
+def mth(leaves):
+    """RFC 6962, section 2.1; of leaf hashes."""
+    if not leaves:
+        return sha256(b"")
+    if len(leaves) == 1:
+        return leaves[0]
+    k = split(len(leaves))
+    return sha256(b"\x01" + mth(leaves[:k]) + mth(leaves[k:]))
+
+
+def path(m, leaves):
+    """RFC 6962, section 2.1.1."""
+    if len(leaves) == 1:
+        return []
+    k = split(len(leaves))
+    if m < k:
+        return path(m, leaves[:k]) + [mth(leaves[k:])]
+    return path(m - k, leaves[k:]) + [mth(leaves[:k])]
+
+
+def subproof(m, leaves, whole):
+    """RFC 6962, section 2.1.2."""
+    if m == len(leaves):
+        return [] if whole else [mth(leaves)]
+    k = split(len(leaves))
+    if m <= k:
+        return subproof(m, leaves[:k], whole) + [mth(leaves[k:])]
+    return subproof(m - k, leaves[k:], False) + [mth(leaves[:k])]
+
+
+def consistency(m, leaves):
+    return subproof(m, leaves, True) if m else []
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def openssl(*arguments, **files):
+    """Runs openssl; each argument that names one of `files` is replaced by the
+    path of a file with that content."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(data)
+        arguments = [os.path.join(folder, a) if a in files else a for a in arguments]
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+
+
+class Key:
+    """An Ed25519 key pair under a name; `kind` is the algorithm byte."""
+
+    def __init__(self, name, seed, kind=1):
+        self.name, self.kind = name, kind
+        # PKCS #8 of an Ed25519 key (RFC 8410, section 7), the seed last.
+        self.der = bytes.fromhex("302e020100300506032b657004220420") + seed
+        self.public = openssl("pkey", "-inform", "DER", "-in", "key", "-pubout", "-outform", "DER", key=self.der)[-32:]
+        self.id = sha256(name.encode() + b"\n" + bytes([kind]) + self.public)[:4]
+
+    @property
+    def vkey(self):
+        return "%s+%s+%s" % (self.name, self.id.hex(), b64(bytes([self.kind]) + self.public))
+
+    def raw(self, message):
+        return openssl("pkeyutl", "-sign", "-rawin", "-keyform", "DER", "-inkey", "key", "-in", "m", key=self.der, m=message)
+
+    def line(self, text, time=None):
+        """A signature line; a cosignature/v1 if there is a time."""
+        if time is None:
+            signature = self.raw(text.encode())
+        else:
+            signature = struct.pack(">Q", time) + self.raw(("cosignature/v1\ntime %d\n" % time + text).encode())
+        return "\u2014 %s %s\n" % (self.name, b64(self.id + signature))
+
+    def note(self, text):
+        return text + "\n" + self.line(text)
+
+
+def checkpoint_text(origin, size, root, *extensions):
+    return "\n".join([origin, str(size), b64(root), *extensions]) + "\n"
+
+
+def flip(data, byte, bit=0):
+    data = bytearray(data)
+    data[byte] ^= 1 << bit
+    return bytes(data)
+
+
+def flip_text(text, position):
+    """Another character of the base64 alphabet, or another letter or digit."""
+    c = text[position]
+    return text[:position] + ("B" if c == "A" else "A") + text[position + 1 :]
+
+
+# --- Writing -----------------------------------------------------------------
+
+COUNT = {}
+
+
+def case(kind, name, expect, why, /, **members):
+    assert expect in ("accept", "refuse")
+    folder = os.path.join(HERE, kind)
+    os.makedirs(folder, exist_ok=True)
+    target = os.path.join(folder, name + ".json")
+    assert not os.path.exists(target), target
+    with open(target, "w", encoding="utf-8") as f:
+        json.dump({"expect": expect, "why": why, **members}, f, indent=1, ensure_ascii=True)
+        f.write("\n")
+    COUNT.setdefault(kind, {"accept": 0, "refuse": 0})[expect] += 1
+
+
+def hexes(hashes):
+    return [h.hex() for h in hashes]
+
+
+# --- The cases ---------------------------------------------------------------
+
+LOG = Key("log.example/vectors", bytes(range(32)))
+OTHER = Key("log.example/other", bytes(range(32, 64)))
+IMPOSTOR = Key("log.example/vectors", bytes(range(64, 96)))
+WITNESS = Key("witness.example/w1", bytes(range(96, 128)), kind=4)
+WITNESS2 = Key("witness.example/w2", bytes(range(128, 160)), kind=4)
+
+# The leaves that Certificate Transparency's own tests use.
+CT_LEAVES = [bytes.fromhex(h) for h in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")]
+MANY = [b"entry %d" % i for i in range(300)]
+
+
+def keys():
+    good = LOG.vkey
+    name, ident, key = good.split("+", 2)
+    case("key", "ed25519", "accept", "an Ed25519 key", vkey=good, name=name, id=ident)
+    case("key", "cosigner", "accept", "a witness's key", vkey=WITNESS.vkey, name=WITNESS.name, id=WITNESS.id.hex())
+    plus = next(k for k in (Key("log.example/%d" % n, bytes([n]) * 32) for n in range(1, 50)) if "+" in k.vkey.split("+", 2)[2])
+    case("key", "plus-in-base64", "accept", "base64 has plus signs of its own", vkey=plus.vkey, name=plus.name, id=plus.id.hex())
+    case("key", "wrong-id", "refuse", "the id is another key's", vkey="%s+%s+%s" % (name, OTHER.id.hex(), key))
+    case("key", "renamed", "refuse", "the id is over the name too", vkey="log.example/renamed+%s+%s" % (ident, key))
+    case("key", "upper-case-id", "refuse", "hexadecimal is lower case", vkey="%s+%s+%s" % (name, "ABCDEF01", key))
+    case("key", "short-id", "refuse", "an id has eight digits", vkey="%s+%s+%s" % (name, ident[1:], key))
+    case("key", "no-name", "refuse", "a name is not empty", vkey="+%s+%s" % (ident, key))
+    case("key", "space-in-name", "refuse", "a name has no spaces", vkey=Key("log example", bytes(32)).vkey)
+    case("key", "wide-space-in-name", "refuse", "nor any of Unicode's", vkey=Key("log\u3000example", bytes(32)).vkey)
+    case("key", "two-fields", "refuse", "three fields", vkey="%s+%s" % (name, ident))
+    case("key", "padding", "refuse", "33 bytes need no padding", vkey=good + "=")
+    case("key", "newline", "refuse", "nothing follows the key", vkey=good + "\n")
+    short = b"\x01" + LOG.public[:31]
+    case("key", "short", "refuse", "31 bytes", vkey="%s+%s+%s" % (name, sha256(name.encode() + b"\n" + short)[:4].hex(), b64(short)))
+    for kind in (0x00, 0x02, 0x06, 0xFF):
+        case("key", "algorithm-%02x" % kind, "refuse", "an algorithm that we do not support", vkey=Key(name, bytes(32), kind).vkey)
+    weak = b"\x01\x01" + bytes(31)
+    case("key", "small-order", "refuse", "the neutral element signs everything",
+         vkey="%s+%s+%s" % (name, sha256(name.encode() + b"\n" + weak)[:4].hex(), b64(weak)))
+
+
+def notes():
+    text = "One line.\n\nAnother after an empty one.\n"
+    note = LOG.note(text)
+    case("note", "simple", "accept", "a text with an empty line, signed", note=note, keys=[LOG.vkey], text=text)
+    case("note", "stranger-too", "accept", "a signature by an unknown key is ignored", note=note + OTHER.line(text), keys=[LOG.vkey], text=text)
+    case("note", "stranger-bad", "accept", "even one that is wrong", note=note + OTHER.line("Else.\n"), keys=[LOG.vkey], text=text)
+    case("note", "same-name", "accept", "a key of the same name and another id is another key", note=note + IMPOSTOR.line("Else.\n"), keys=[LOG.vkey], text=text)
+    case("note", "two-known", "accept", "both known keys signed", note=note + OTHER.line(text), keys=[OTHER.vkey, LOG.vkey], text=text)
+    case("note", "sixteen", "accept", "sixteen signatures", note=note + "".join(OTHER.line(text) for _ in range(15)), keys=[LOG.vkey], text=text)
+    case("note", "one-of-two-bad", "refuse", "a bad signature of a known key refuses the note", note=note + OTHER.line("Else.\n"), keys=[LOG.vkey, OTHER.vkey])
+    case("note", "good-then-bad", "refuse", "a second signature of the same key is bad", note=note + LOG.line("Else.\n"), keys=[LOG.vkey])
+    case("note", "unknown", "refuse", "no known key signed", note=note, keys=[OTHER.vkey])
+    case("note", "no-keys", "refuse", "no keys are known", note=note, keys=[])
+    case("note", "same-name-only", "refuse", "signed by another key of that name", note=IMPOSTOR.note(text), keys=[LOG.vkey])
+    case("note", "text-changed", "refuse", "the text is not what was signed", note=note.replace("One", "Two"), keys=[LOG.vkey])
+    case("note", "unsigned", "refuse", "no signatures", note=text, keys=[LOG.vkey])
+    case("note", "empty-signatures", "refuse", "a blank line and nothing after it", note=text + "\n", keys=[LOG.vkey])
+    case("note", "no-last-newline", "refuse", "the last line does not end", note=note[:-1], keys=[LOG.vkey])
+    case("note", "two-last-newlines", "refuse", "a blank line after the signatures", note=note + "\n", keys=[LOG.vkey])
+    case("note", "hyphen", "refuse", "a hyphen is no em dash", note=note.replace("\u2014", "-"), keys=[LOG.vkey])
+    case("note", "carriage-return", "refuse", "no control characters", note=LOG.note("A\r\n"), keys=[LOG.vkey])
+    case("note", "tab", "refuse", "no control characters", note=LOG.note("A\tB\n"), keys=[LOG.vkey])
+    head, line = note.rsplit("\u2014 ", 1)
+    name, signature = line[:-1].split(" ")
+    raw = base64.b64decode(signature)
+    def signed(data):
+        return "%s\u2014 %s %s\n" % (head, name, b64(data))
+    case("note", "signature-flipped", "refuse", "one bit of the signature", note=signed(flip(raw, 20)), keys=[LOG.vkey])
+    case("note", "signature-short", "refuse", "63 bytes", note=signed(raw[:-1]), keys=[LOG.vkey])
+    case("note", "signature-long", "refuse", "65 bytes", note=signed(raw + b"\0"), keys=[LOG.vkey])
+    case("note", "id-only", "refuse", "no signature after the key id", note=signed(raw[:4]), keys=[LOG.vkey])
+    case("note", "base64-unpadded", "refuse", "base64 has padding", note=note.rstrip("\n").rstrip("=") + "\n", keys=[LOG.vkey])
+    # The order of the group; s + order passes a verifier that does not check s < order.
+    order = 2**252 + 27742317777372353535851937790883648493
+    s = int.from_bytes(raw[36:], "little") + order
+    case("note", "signature-malleable", "refuse", "s is not reduced", note=signed(raw[:36] + s.to_bytes(32, "little")), keys=[LOG.vkey])
+
+
+def checkpoints():
+    leaves = [leaf_hash(e) for e in MANY]
+    root = mth(leaves)
+    text = checkpoint_text(LOG.name, 300, root)
+    note = LOG.note(text)
+    good = dict(vkey=LOG.vkey, size=300, root=root.hex())
+    case("checkpoint", "simple", "accept", "a checkpoint", note=note, **good)
+    case("checkpoint", "cosigned", "accept", "with a cosignature", note=note + WITNESS.line(text, 1700000000), **good)
+    extended = checkpoint_text(LOG.name, 300, root, "extension", "\u00fcber")
+    case("checkpoint", "extension", "accept", "extension lines are opaque", note=LOG.note(extended), **good)
+    case("checkpoint", "empty-tree", "accept", "a log without entries", note=LOG.note(checkpoint_text(LOG.name, 0, sha256(b""))), vkey=LOG.vkey, size=0, root=sha256(b"").hex())
+    largest = 2**64 - 1
+    case("checkpoint", "largest", "accept", "sizes have 64 bits", note=LOG.note(checkpoint_text(LOG.name, largest, root)), vkey=LOG.vkey, size=largest, root=root.hex())
+    def bad(name, why, text=None, note=None, vkey=LOG.vkey):
+        case("checkpoint", name, "refuse", why, note=note if note is not None else LOG.note(text), vkey=vkey)
+    bad("too-large", "sizes have 64 bits", checkpoint_text(LOG.name, 2**64, root))
+    bad("other-origin", "signed by this key, of another log", checkpoint_text(OTHER.name, 300, root))
+    bad("origin-only-prefix", "the origin is the whole name", checkpoint_text(LOG.name + "/2", 300, root))
+    bad("other-key", "another log's key", note=note, vkey=OTHER.vkey)
+    bad("impostor", "a key of the same name", note=IMPOSTOR.note(text))
+    bad("witness-key", "a witness's key is no log's", note=note + WITNESS.line(text, 1), vkey=WITNESS.vkey)
+    bad("size-changed", "the size is signed", note=note.replace("\n300\n", "\n301\n"))
+    bad("root-changed", "the root is signed", note=note.replace(b64(root), b64(flip(root, 0))))
+    bad("leading-zero", "no leading zeros", text.replace("\n300\n", "\n0300\n"))
+    bad("plus-sign", "digits only", text.replace("\n300\n", "\n+300\n"))
+    bad("negative", "digits only", text.replace("\n300\n", "\n-300\n"))
+    bad("space", "digits only", text.replace("\n300\n", "\n300 \n"))
+    bad("arabic-digits", "ASCII digits only", text.replace("\n300\n", "\n\u0663\u0660\u0660\n"))
+    bad("empty-size", "a size is a number", text.replace("\n300\n", "\n\n"))
+    bad("no-root", "three lines", "%s\n300\n" % LOG.name)
+    bad("short-root", "32 bytes", text.replace(b64(root), b64(root[:31])))
+    bad("long-root", "32 bytes", text.replace(b64(root), b64(root + b"\0")))
+    bad("hex-root", "base64", text.replace(b64(root), root.hex()))
+    bad("loose-root", "the unused bits of base64 are zero", text.replace(b64(root), loosen(b64(root))))
+    bad("url-root", "the standard alphabet", checkpoint_text(LOG.name, 300, b"\xfb" * 32).replace("+", "-"))
+    bad("empty-origin", "an origin is not empty", "\n300\n%s\n" % b64(root))
+    bad("empty-extension", "no extension line is empty", text + "\nextension\n")
+    case("checkpoint", "not-utf-8", "refuse", "UTF-8", note_bytes=(b"\xff" + note.encode()).hex(), vkey=LOG.vkey)
+
+
+def loosen(text):
+    """The same bytes in base64 for a decoder that ignores unused bits."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return text[:-2] + alphabet[alphabet.index(text[-2]) + 1] + "="
+
+
+def cosignatures():
+    root = mth([leaf_hash(e) for e in CT_LEAVES])
+    text = checkpoint_text(LOG.name, 8, root)
+    note = LOG.note(text)
+    both = [WITNESS.vkey, WITNESS2.vkey]
+    case("cosignature", "none", "accept", "nobody cosigned", note=note, witnesses=both, times={})
+    case("cosignature", "one", "accept", "one did", note=note + WITNESS.line(text, 1700000000), witnesses=both, times={WITNESS.name: 1700000000})
+    case("cosignature", "both", "accept", "both did", note=note + WITNESS.line(text, 1700000000) + WITNESS2.line(text, 2**63 - 1), witnesses=both,
+         times={WITNESS.name: 1700000000, WITNESS2.name: 2**63 - 1})
+    case("cosignature", "unknown", "accept", "an unknown one did, and wrongly", note=note + WITNESS2.line("Else.\n", 5), witnesses=[WITNESS.vkey], times={})
+    wrong = WITNESS.line(checkpoint_text(LOG.name, 9, root), 1700000000)
+    case("cosignature", "other-text", "refuse", "over another checkpoint", note=note + wrong, witnesses=both)
+    signature = struct.pack(">Q", 1700000001) + WITNESS.raw(("cosignature/v1\ntime 1700000000\n" + text).encode())
+    case("cosignature", "other-time", "refuse", "the time is signed", note=note + "\u2014 %s %s\n" % (WITNESS.name, b64(WITNESS.id + signature)), witnesses=both)
+    case("cosignature", "no-time", "refuse", "a plain signature under the cosigner's id", note=note + WITNESS.line(text), witnesses=both)
+    case("cosignature", "time-too-large", "refuse", "times have 63 bits", note=note + WITNESS.line(text, 2**63), witnesses=both)
+    case("cosignature", "log-key", "refuse", "a log's key is no witness's", note=note, witnesses=[LOG.vkey])
+
+
+def paths():
+    def good(path, **members):
+        case("path", path.replace("/", "-").replace(".", "_"), "accept", "as the specification writes it", path=path, **members)
+    good("tile/0/000", level=0, index=0, width=256)
+    good("tile/0/000.p/1", level=0, index=0, width=1)
+    good("tile/0/x001/x234/067", level=0, index=1234067, width=256)
+    good("tile/0/x001/x234/067.p/255", level=0, index=1234067, width=255)
+    good("tile/63/999", level=63, index=999, width=256)
+    good("tile/1/x018/x446/x744/x073/x709/x551/615", level=1, index=2**64 - 1, width=256)
+    good("tile/entries/x273/112.p/5", index=273112, width=5)
+    for n, (path, why) in enumerate([
+        ("tile/0/0", "three digits"), ("tile/0/0000", "three digits"), ("tile/0/x000/001", "no leading groups"),
+        ("tile/0/001/002", "all but the last have an x"), ("tile/0/x001", "the last has none"), ("tile/0/X001/002", "a small x"),
+        ("tile/00/000", "no leading zero"), ("tile/64/000", "levels 0 to 63"), ("tile/-1/000", "digits only"), ("tile//000", "a level"),
+        ("tile/0/000.p/0", "widths 1 to 255"), ("tile/0/000.p/256", "widths 1 to 255"), ("tile/0/000.p/01", "no leading zero"),
+        ("tile/0/000.p/", "a width"), ("tile/0/000.p", "a width"), ("tile/0/000.p/1/", "nothing follows"), ("tile/0/000/", "nothing follows"),
+        ("/tile/0/000", "relative"), ("tile/0/../000", "no way up"), ("tile/0/0a0", "decimal"), ("tile/0/\u0660\u0660\u0660", "ASCII digits"),
+        ("tile/0/x018/x446/x744/x073/x709/x551/616", "64 bits"), ("tile/entries/0", "three digits"), ("tile/entries/000.p/256", "widths 1 to 255"),
+        ("tile/0/+01", "digits only"), ("tile/0/000.P/1", "a small p"), ("checkpoint", "no tile"), ("", "no tile"),
+    ]):
+        case("path", "refuse-%02d" % n, "refuse", why, path=path)
+
+
+def trees():
+    for n in range(len(CT_LEAVES) + 1):
+        leaves = CT_LEAVES[:n]
+        case("root", "ct-%d" % n, "accept", "Certificate Transparency's test leaves", leaves=hexes(leaves), root=mth([leaf_hash(e) for e in leaves]).hex())
+    for n in (255, 256, 257, 300):
+        leaves = MANY[:n]
+        case("root", "many-%d" % n, "accept", "around a full tile", leaves=hexes(leaves), root=mth([leaf_hash(e) for e in leaves]).hex())
+    plain = [sha256(e) for e in CT_LEAVES]
+    case("root", "no-leaf-prefix", "refuse", "leaves are hashed with 0x00 before them", leaves=hexes(CT_LEAVES), root=mth(plain).hex())
+    def unprefixed(leaves):
+        return leaves[0] if len(leaves) == 1 else sha256(unprefixed(leaves[: split(len(leaves))]) + unprefixed(leaves[split(len(leaves)) :]))
+    case("root", "no-node-prefix", "refuse", "nodes are hashed with 0x01 before them", leaves=hexes(CT_LEAVES), root=unprefixed([leaf_hash(e) for e in CT_LEAVES]).hex())
+    three = [leaf_hash(e) for e in CT_LEAVES[:3]]
+    case("root", "last-doubled", "refuse", "an odd leaf is not paired with itself", leaves=hexes(CT_LEAVES[:3]), root=mth(three + three[2:]).hex())
+    case("root", "swapped", "refuse", "order matters", leaves=hexes([CT_LEAVES[1], CT_LEAVES[0]]), root=mth([leaf_hash(e) for e in CT_LEAVES[:2]]).hex())
+
+    all_leaves = [leaf_hash(e) for e in MANY]
+    for size, index in ((1, 0), (2, 1), (3, 2), (7, 3), (7, 6), (8, 0), (256, 255), (257, 256), (300, 299), (300, 17)):
+        leaves = all_leaves[:size]
+        proof, root, leaf = path(index, leaves), mth(leaves), leaves[index]
+        name = "%d-of-%d" % (index, size)
+        def inclusion(suffix, expect, why, index=index, size=size, leaf=leaf, root=root, proof=proof):
+            case("inclusion", name + suffix, expect, why, index=index, size=size, leaf=leaf.hex(), root=root.hex(), proof=hexes(proof))
+        inclusion("", "accept", "a proof")
+        inclusion("-root", "refuse", "another root", root=flip(root, 31))
+        inclusion("-leaf", "refuse", "another leaf", leaf=flip(leaf, 0, 7))
+        inclusion("-extended", "refuse", "a hash too many", proof=proof + [sha256(b"x")])
+        inclusion("-beyond", "refuse", "the index is not in the tree", index=size)
+        if proof:
+            inclusion("-truncated", "refuse", "a hash too few", proof=proof[:-1])
+            inclusion("-empty", "refuse", "no hashes", proof=[])
+            inclusion("-flipped", "refuse", "one bit of the first hash", proof=[flip(proof[0], 5, 3)] + proof[1:])
+            inclusion("-neighbour", "refuse", "the neighbour's place", index=index ^ 1 if index ^ 1 < size else index - 1)
+        if len(proof) > 1:
+            inclusion("-reversed", "refuse", "from the root to the leaf", proof=proof[::-1])
+    case("inclusion", "empty-tree", "refuse", "nothing is in the empty tree", index=0, size=0, leaf=three[0].hex(), root=sha256(b"").hex(), proof=[])
+    two = all_leaves[:2]
+    case("inclusion", "node-as-leaf", "refuse", "the root of two leaves is no leaf of a tree of two", index=0, size=2, leaf=mth(two).hex(), root=mth(two).hex(), proof=[])
+    huge = 2**64 - 1
+    case("inclusion", "huge", "refuse", "nothing overflows", index=huge - 1, size=huge, leaf=two[0].hex(), root=two[1].hex(), proof=hexes([two[0]] * 64))
+
+    for old, new in ((1, 2), (1, 8), (3, 7), (4, 7), (6, 8), (8, 8), (255, 256), (256, 257), (256, 300), (257, 300), (299, 300)):
+        leaves = all_leaves[:new]
+        proof, old_root, new_root = consistency(old, leaves), mth(leaves[:old]), mth(leaves)
+        name = "%d-to-%d" % (old, new)
+        def consistent(suffix, expect, why, old=old, old_root=old_root, new=new, new_root=new_root, proof=proof):
+            case("consistency", name + suffix, expect, why, old=old, old_root=old_root.hex(), new=new, new_root=new_root.hex(), proof=hexes(proof))
+        consistent("", "accept", "a proof")
+        consistent("-old-root", "refuse", "another old root", old_root=flip(old_root, 0))
+        consistent("-new-root", "refuse", "another new root", new_root=flip(new_root, 0))
+        consistent("-extended", "refuse", "a hash too many", proof=proof + [sha256(b"x")])
+        if proof:
+            consistent("-truncated", "refuse", "a hash too few", proof=proof[:-1])
+            consistent("-empty", "refuse", "no hashes", proof=[])
+            consistent("-flipped", "refuse", "one bit of the last hash", proof=proof[:-1] + [flip(proof[-1], 9, 1)])
+            consistent("-swapped", "refuse", "old and new the other way round", old=new, old_root=new_root, new=old, new_root=old_root)
+            forged = mth(leaves[: old - 1] + [sha256(b"forged")] + leaves[old:])
+            consistent("-rewritten", "refuse", "the new tree has another leaf where the old one ends", new_root=forged)
+    empty = sha256(b"")
+    root = mth(all_leaves)
+    case("consistency", "0-to-300", "accept", "everything extends the empty tree", old=0, old_root=empty.hex(), new=300, new_root=root.hex(), proof=[])
+    case("consistency", "0-to-0", "accept", "the empty tree extends itself", old=0, old_root=empty.hex(), new=0, new_root=empty.hex(), proof=[])
+    case("consistency", "0-to-300-proof", "refuse", "and needs no proof", old=0, old_root=empty.hex(), new=300, new_root=root.hex(), proof=hexes([root]))
+    case("consistency", "0-to-300-old-root", "refuse", "the empty tree has one root", old=0, old_root=root.hex(), new=300, new_root=root.hex(), proof=[])
+    case("consistency", "huge", "refuse", "nothing overflows", old=huge - 1, old_root=root.hex(), new=huge, new_root=root.hex(), proof=hexes([root] * 64))
+
+
+def bundle(entries):
+    return b"".join(struct.pack(">H", len(e)) + e for e in entries)
+
+
+def bundles():
+    entries = [b"one", b"", b"three"]
+    data = bundle(entries)
+    case("bundle", "three", "accept", "three entries, one empty", bytes=data.hex(), width=3, entries=hexes(entries))
+    case("bundle", "full", "accept", "256 entries", bytes=bundle(MANY[:256]).hex(), width=256, entries=hexes(MANY[:256]))
+    case("bundle", "too-few", "refuse", "one entry less than the width", bytes=data.hex(), width=4)
+    case("bundle", "too-many", "refuse", "one entry more than the width", bytes=data.hex(), width=2)
+    case("bundle", "cut", "refuse", "cut inside the last entry", bytes=data[:-1].hex(), width=3)
+    case("bundle", "cut-in-length", "refuse", "cut inside a length", bytes=data[:6].hex(), width=2)
+    case("bundle", "trailing", "refuse", "a byte after the last entry", bytes=(data + b"\0").hex(), width=3)
+    case("bundle", "nothing", "refuse", "no bytes", bytes="", width=1)
+    case("bundle", "little-endian", "refuse", "big-endian", bytes=b"".join(struct.pack("<H", len(e)) + e for e in entries).hex(), width=3)
+
+
+def pack(parts):
+    return b"".join(sha256(p) + struct.pack(">I", len(p)) + p for p in parts)
+
+
+def packs():
+    parts = [b'{"messages":[\0]}', b"", b'{"role":"user"}']
+    data = pack(parts)
+    case("pack", "three", "accept", "three parts, one empty", bytes=data.hex(), parts=hexes(parts))
+    case("pack", "nothing", "accept", "no parts", bytes="", parts=[])
+    case("pack", "hash", "refuse", "one bit of a hash", bytes=flip(data, 0).hex())
+    case("pack", "part", "refuse", "one bit of a part", bytes=flip(data, len(data) - 1).hex())
+    case("pack", "length", "refuse", "a length that reaches beyond the end", bytes=flip(data, 32, 7).hex())
+    case("pack", "cut", "refuse", "cut inside a part", bytes=data[:-1].hex())
+    case("pack", "cut-in-hash", "refuse", "cut inside a hash", bytes=data[:31].hex())
+    case("pack", "cut-in-length", "refuse", "cut inside a length", bytes=data[:34].hex())
+    case("pack", "trailing", "refuse", "a byte after the last part", bytes=(data + b"\0").hex())
+    tree = b"".join(leaf_hash(p) + struct.pack(">I", len(p)) + p for p in parts)
+    case("pack", "leaf-hash", "refuse", "parts are hashed without a prefix", bytes=tree.hex())
+
+    def body(name, expect, why, frame, parts, result):
+        case("body", name, expect, why, frame=frame.hex(), parts=hexes(parts), body=result.hex())
+    body("two", "accept", "two parts", b"[\0,\0]", [b"1", b"22"], b"[1,22]")
+    body("none", "accept", "a frame alone", b"{}", [], b"{}")
+    body("empty-part", "accept", "an empty part", b"\0", [b""], b"")
+    body("only", "accept", "nothing but parts", b"\0\0", [b"a", b"b"], b"ab")
+    body("too-few", "refuse", "a part too few", b"[\0,\0]", [b"1"], b"[1,]")
+    body("too-many", "refuse", "a part too many", b"[\0]", [b"1", b"2"], b"[1]")
+    body("order", "refuse", "the other order", b"[\0,\0]", [b"1", b"22"], b"[22,1]")
+    body("unreplaced", "refuse", "no zero byte stays", b"[\0]", [], b"[\0]")
+
+
+def proofs():
+    index = 41
+    leaves = [leaf_hash(e) for e in MANY]
+    entry, hashes, root = MANY[index], path(index, leaves), mth(leaves)
+    text = checkpoint_text(LOG.name, 300, root)
+    note = LOG.note(text)
+
+    def proof(header="c2sp.org/tlog-proof@v1", extra=b64(entry), index=str(index), hashes=hashes, note=note, gap="\n"):
+        lines = [header] + (["extra " + extra] if extra is not None else []) + ["index " + index] + [b64(h) for h in hashes]
+        return "\n".join(lines) + "\n" + gap + note
+
+    def accept(name, why, data, size=300, index=index, entry=entry):
+        case("proof", name, "accept", why, proof=data, vkey=LOG.vkey, entry=entry.hex(), index=index, size=size)
+    def refuse(name, why, data, vkey=LOG.vkey, entry=entry):
+        case("proof", name, "refuse", why, proof=data, vkey=vkey, entry=entry.hex())
+
+    accept("simple", "with the entry as extra data", proof())
+    accept("no-extra", "extra data may be absent", proof(extra=None))
+    accept("other-extra", "and is not authenticated", proof(extra=b64(b"anything")))
+    accept("cosigned", "with a cosignature", proof(note=note + WITNESS.line(text, 1700000000)))
+    single = mth(leaves[:1])
+    accept("single", "a log of one entry has an empty proof", proof(extra=None, index="0", hashes=[], note=LOG.note(checkpoint_text(LOG.name, 1, single))), size=1, index=0, entry=MANY[0])
+    refuse("other-entry", "another entry", proof(), entry=MANY[index + 1])
+    refuse("other-index", "another index", proof(index="40"))
+    refuse("index-beyond", "an index beyond the tree", proof(index="300"))
+    refuse("index-zero", "a leading zero", proof(index="041"))
+    refuse("index-plus", "digits only", proof(index="+41"))
+    refuse("index-huge", "64 bits", proof(index=str(2**64)))
+    refuse("index-empty", "a number", proof(index=""))
+    refuse("other-key", "another log's key", proof(), vkey=OTHER.vkey)
+    refuse("impostor", "a checkpoint by another key of that name", proof(note=IMPOSTOR.note(text)))
+    refuse("unsigned", "a checkpoint without signature", proof(note=text))
+    refuse("other-tree", "a signed checkpoint of another tree", proof(note=LOG.note(checkpoint_text(LOG.name, 300, sha256(b"x")))))
+    refuse("smaller-tree", "a signed checkpoint of a smaller tree", proof(note=LOG.note(checkpoint_text(LOG.name, 256, mth(leaves[:256])))))
+    refuse("hash-missing", "a hash too few", proof(hashes=hashes[:-1]))
+    refuse("hash-more", "a hash too many", proof(hashes=hashes + [root]))
+    refuse("hash-flipped", "one bit of a hash", proof(hashes=[flip(hashes[0], 0)] + hashes[1:]))
+    refuse("hash-order", "from the root to the leaf", proof(hashes=hashes[::-1]))
+    refuse("hash-short", "31 bytes", proof(hashes=[hashes[0][:31]] + hashes[1:]))
+    refuse("hash-loose", "the unused bits of base64 are zero", proof().replace(b64(hashes[2]), loosen(b64(hashes[2]))))
+    refuse("extra-base64", "base64 has padding", proof(extra=b64(entry + b"1" if len(entry) % 3 == 0 else entry).rstrip("=")))
+    refuse("extra-twice", "one line of extra data", proof().replace("index", "extra AAAA\nindex", 1))
+    refuse("version", "another version", proof(header="c2sp.org/tlog-proof@v2"))
+    refuse("no-header", "the header comes first", proof().split("\n", 1)[1])
+    refuse("no-gap", "an empty line before the checkpoint", proof(gap=""))
+    refuse("two-gaps", "one empty line", proof(gap="\n\n"))
+    refuse("carriage-returns", "lines end in newlines", proof().replace("\n", "\r\n"))
+    refuse("trailing", "nothing follows the checkpoint", proof() + "x")
+    refuse("empty", "no bytes", "")
+
+
+def entries():
+    hash_a, hash_b = sha256(b"a").hex(), sha256(b"b").hex()
+    frame = {"role": "frame", "sha256": hash_a, "bytes": 1}
+    content = {"sha256": hash_b, "bytes": 3, "parts": [frame, {"role": "user", "sha256": hash_b, "bytes": 2, "findings": {"EMAIL_ADDRESS": 1}}]}
+    request = {
+        "v": 1, "kind": "exchange.request", "id": "01JDA5N0000000000000000000", "exchange": "01JDA5N0000000000000000000",
+        "time": "2026-11-22T10:00:00.123456Z", "upstream": "openai", "operation": "POST /v1/chat/completions", "model": "gpt-4o-mini",
+        "case": "C-1042", "actor": "k_9f2c41ab", "tags": {"team": "blue"}, "content": content,
+        "original": {"bytes": 3, "commitment": hash_a, "parts": [hash_b]},
+        "redaction": {"policy": "sha256:" + hash_a, "findings": {"EMAIL_ADDRESS": 1}, "tokens": ["EMAIL_ADDRESS:k7f3q2ab"]},
+        "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    }
+    response = {
+        "v": 1, "kind": "exchange.response", "id": "01JDA5N0000000000000000001", "exchange": "01JDA5N0000000000000000000",
+        "time": "2026-11-22T10:00:01.123456Z", "content": {"omitted": "empty"}, "outcome": "error", "status": 503,
+        "reason": "upstream_unreachable", "usage": {"input": 3, "output": 0},
+    }
+    start = {"v": 1, "kind": "custody.start", "id": "01JDA5N0000000000000000002", "time": "2026-11-22T10:00:00.000000Z"}
+
+    def text(value):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    def changed(value, **members):
+        return text({**value, **members})
+    def without(value, name):
+        return text({k: v for k, v in value.items() if k != name})
+    def accept(name, why, entry):
+        case("entry", name, "accept", why, entry=entry)
+    def refuse(name, why, entry):
+        case("entry", name, "refuse", why, entry=entry)
+
+    accept("request", "with everything", text(request))
+    accept("response", "without content", text(response))
+    accept("start", "a custody entry", text(start))
+    accept("unknown-kind", "a later version's kind", changed(start, kind="custody.reveal"))
+    accept("unknown-member", "members that we do not know are ignored", changed(start, future={"a": [1, None, 1.5]}))
+    accept("manifest", "the list of parts is elsewhere", changed(request, content={"sha256": hash_a, "bytes": 3, "manifest": hash_b}))
+    accept("assembled", "of a stream", changed(request, content={**content, "assembled": True}))
+    accept("usage-half", "the provider counted only what it wrote", changed(response, usage={"output": 4}))
+    refuse("empty", "no bytes", "")
+    refuse("array", "an object", "[%s]" % text(start))
+    refuse("positional", "an object, not its values", "[1,\"custody.start\",\"a\",\"b\"]")
+    refuse("number", "an object", "1")
+    refuse("trailing", "one object", text(start) + "{}")
+    refuse("cut", "a whole object", text(start)[:-1])
+    refuse("version-2", "another version", changed(start, v=2))
+    refuse("version-text", "a number", changed(start, v="1"))
+    refuse("version-float", "a whole number", text(start).replace('"v":1', '"v":1.0'))
+    refuse("version-true", "a number", changed(start, v=True))
+    for name in ("v", "kind", "id", "time"):
+        refuse("no-" + name, "every entry has it", without(start, name))
+    refuse("duplicate", "a member twice", text(start).replace('"v":1', '"v":1,"v":1'))
+    refuse("duplicate-escaped", "a member twice, once with an escape", text(start).replace('"v":1', '"v":1,"\\u0076":1'))
+    refuse("duplicate-unknown", "also one that we do not know", text(start).replace('"v":1', '"x":1,"v":1,"x":1'))
+    refuse("duplicate-deep", "on any level", changed(start, future={}).replace("{}", '{"a":[{"b":1,"b":2}]}'))
+    refuse("duplicate-tag", "on any level", text(request).replace('{"team":"blue"}', '{"team":"blue","team":"red"}'))
+    refuse("null", "a member that has nothing to say is left out", changed(start, upstream=None))
+    refuse("null-content", "a member that has nothing to say is left out", changed(request, content=None))
+    refuse("kind-number", "text", changed(start, kind=1))
+    refuse("request-of-another", "a request is its exchange", changed(request, exchange="01JDA5N0000000000000000009"))
+    refuse("request-without-exchange", "a request names its exchange", without(request, "exchange"))
+    refuse("response-without-exchange", "a response names its exchange", without(response, "exchange"))
+    refuse("response-without-outcome", "a response has an outcome", without(response, "outcome"))
+    refuse("outcome-unknown", "one of five", changed(response, outcome="fine"))
+    refuse("status-large", "sixteen bits", changed(response, status=65536))
+    refuse("status-negative", "unsigned", changed(response, status=-1))
+    refuse("status-minus-zero", "unsigned", text(response).replace("503", "-0"))
+    refuse("usage-array", "an object, not its values", changed(response, usage=[1, 2]))
+    refuse("content-array", "an object, not its values", changed(request, content=[hash_a, 3]))
+    refuse("content-empty", "a body or the reason for none", changed(request, content={}))
+    refuse("content-both", "not a body and the reason for none", changed(request, content={**content, "omitted": "empty"}))
+    refuse("content-omitted-unknown", "one of three", changed(request, content={"omitted": "lazy"}))
+    refuse("content-no-parts", "a body has parts", changed(request, content={"sha256": hash_a, "bytes": 3}))
+    refuse("content-no-frame", "the first part is the frame", changed(request, content={**content, "parts": content["parts"][1:]}))
+    refuse("content-manifest-and-parts", "one or the other", changed(request, content={**content, "manifest": hash_a}))
+    refuse("part-array", "an object, not its values", changed(request, content={**content, "parts": [["frame", hash_a, 1]]}))
+    refuse("part-negative", "unsigned", changed(request, content={**content, "parts": [{**frame, "bytes": -1}]}))
+    refuse("part-huge", "64 bits", changed(request, content={**content, "parts": [{**frame, "bytes": 2**64}]}))
+    refuse("part-float", "a whole number", changed(request, content={**content, "parts": [{**frame, "bytes": 1.5}]}))
+    refuse("part-no-role", "every part has a role", changed(request, content={**content, "parts": [{"sha256": hash_a, "bytes": 1}]}))
+    refuse("hash-upper", "lower case", changed(request, content={**content, "sha256": hash_a.upper()}))
+    refuse("hash-short", "64 digits", changed(request, content={**content, "sha256": hash_a[:-2]}))
+    refuse("findings-negative", "a count", changed(request, redaction={"policy": "sha256:" + hash_a, "findings": {"PERSON": -1}}))
+    refuse("findings-huge", "32 bits", changed(request, redaction={"policy": "sha256:" + hash_a, "findings": {"PERSON": 2**32}}))
+    refuse("tags-number", "text", changed(request, tags={"team": 1}))
+    refuse("nan", "JSON has no NaN", changed(start, future=float("nan")))
+    refuse("control", "no control characters in strings", text(start).replace("2026", "20\n26"))
+    refuse("surrogate", "half a surrogate pair is no character", text(start).replace("2026", "\\ud8002026"))
+    refuse("byte-order-mark", "no byte order mark", "\ufeff" + text(start))
+    refuse("deep", "not nested beyond reading", text(start)[:-1] + ',"x":' + "[" * 200 + "]" * 200 + "}")
+    case("entry", "not-utf-8", "refuse", "UTF-8", entry_bytes=text(start).encode().replace(b"2026", b"\xff026").hex())
+    longest = changed(start, reason="x" * (65535 - len(changed(start, reason=""))))
+    accept("longest", "65,535 bytes", longest)
+    refuse("too-long", "65,536 bytes", longest.replace("xxx", "xxxx", 1))
+
+
+def commitments():
+    key, entry = bytes(range(200, 232)), "01JDA5N0000000000000000000"
+    for n in (0, 1, 12):
+        salt = hmac.new(key, b"tabellion salt v1\n%s\n%d" % (entry.encode(), n), hashlib.sha256).digest()
+        data = b"exactly these bytes"
+        value = sha256(salt + data)
+        def commitment(suffix, expect, why, n=n, data=data, salt=salt):
+            case("commitment", "%d%s" % (n, suffix), expect, why, key=key.hex(), entry=entry, n=n, bytes=data.hex(), salt=salt.hex(), commitment=value.hex())
+        commitment("", "accept", "salt and commitment")
+        commitment("-bytes", "refuse", "other bytes", data=flip(data, 0))
+        commitment("-salt", "refuse", "another salt", salt=flip(salt, 0))
+        commitment("-n", "refuse", "another number", n=n + 1)
+
+
+def main():
+    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, commitments]
+    for name in os.listdir(HERE):
+        if os.path.isdir(os.path.join(HERE, name)) and not name.startswith("_") and name in OURS:
+            shutil.rmtree(os.path.join(HERE, name))
+    for make in kinds:
+        make()
+    for kind, count in sorted(COUNT.items()):
+        print("%-12s %3d accept %3d refuse" % (kind, count["accept"], count["refuse"]))
+
+
+# The folders that this writes, and therefore empties first.
+OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry commitment".split()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1118 @@
+#!/usr/bin/env python3
+"""Checks what a Tabellion log stores as evidence. The reference verifier.
+
+    tabellion_verify.py DIR [--vkey K] [--checkpoint F] [--witness K]... [--json]
+        checks a whole data directory
+
+    tabellion_verify.py --proof F.tlog-proof --vkey K [--witness K]... [--json]
+        checks that the entry in a proof file is in the log with key K
+
+    tabellion_verify.py --exact FILE --salt HEX --commitment HEX [--json]
+        checks that FILE holds the exact bytes that an entry commits to
+
+It needs Python 3.9 or later and the `openssl` command (3.0 or later), and
+nothing else; it makes no connections, writes nothing but short-lived temporary
+files with public data, and shares no code with the product. Read it from top
+to bottom: it says what docs/format.md says, in the same order.
+
+K is a verifier key ("name+id+base64"), or a file with one. Have it from
+elsewhere than from the log itself; without --vkey, the key that lies beside
+the log is used, and all that a success then means is that the log agrees with
+itself. --checkpoint names a checkpoint of this log that you kept: the log must
+still hold everything that it held then. Without one (or witnesses) nobody can
+see that entries at the end were cut off together with their checkpoint.
+
+Exit status: 0 verified; 1 the evidence says no, and every place where it does
+is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
+"""
+
+import argparse
+import base64
+import binascii
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+U64_MAX = 2**64 - 1
+
+
+class Refused(Exception):
+    """The evidence says no, for a reason."""
+
+    def __init__(self, what):
+        super().__init__(what)
+        self.what = what
+
+
+class Usage(Exception):
+    """The caller asked for something that cannot be done."""
+
+
+class Environment(Exception):
+    """The machine failed. This says nothing about the evidence."""
+
+
+# --- Numbers, hexadecimal, base64: one value, one spelling -------------------
+
+
+def decimal(text):
+    """A whole number of 64 bits, without sign and leading zeros."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,19}", text) or int(text) > U64_MAX:
+        raise Refused("%r is not a number" % text[:40])
+    return int(text)
+
+
+def unbase64(text):
+    """Standard base64, with padding, its unused bits zero."""
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error, ValueError):
+        raise Refused("base64 is malformed")
+    if base64.b64encode(data).decode() != text:
+        raise Refused("base64 is malformed")
+    return data
+
+
+def base64_hash(text):
+    data = unbase64(text)
+    if len(data) != 32:
+        raise Refused("a hash has 32 bytes")
+    return data
+
+
+def hex_hash(text):
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise Refused("a hash has 64 lower-case hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+# --- Tree: RFC 6962, section 2.1 ---------------------------------------------
+
+
+def leaf_hash(entry):
+    return sha256(b"\x00" + entry)
+
+
+def node_hash(left, right):
+    return sha256(b"\x01" + left + right)
+
+
+EMPTY_ROOT = sha256(b"")
+
+
+def tree_hash(nodes):
+    """The root over neighbouring subtrees. All but the last are equally large,
+    and the last is not larger. (With leaves: the definition itself.)"""
+    if not nodes:
+        return EMPTY_ROOT
+    while len(nodes) > 1:
+        pairs = [node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes) - 1, 2)]
+        # One that has no right neighbour moves up as it is.
+        nodes = pairs + nodes[len(pairs) * 2 :]
+    return nodes[0]
+
+
+def verify_inclusion(index, size, leaf, proof, root):
+    """RFC 9162, section 2.1.3.2."""
+    if index >= size:
+        raise Refused("entry %d is not in a tree of %d" % (index, size))
+    node, last, value = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            raise Refused("the inclusion proof has too many hashes")
+        if node & 1 or node == last:
+            value = node_hash(sibling, value)
+            while node & 1 == 0 and node != 0:
+                node, last = node >> 1, last >> 1
+        else:
+            value = node_hash(value, sibling)
+        node, last = node >> 1, last >> 1
+    if last != 0:
+        raise Refused("the inclusion proof has too few hashes")
+    if value != root:
+        raise Refused("the inclusion proof does not lead to the checkpoint's root")
+
+
+# --- Keys and signed notes: c2sp.org/signed-note ------------------------------
+
+ED25519, COSIGNATURE_V1 = 0x01, 0x04
+
+# Encodings (sign bit cleared) of the points whose order divides 8. As a key,
+# each of them "signs" any text.
+SMALL_ORDER = {
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+}
+
+
+def check_name(name):
+    if not name or any(c.isspace() or c == "+" or unicodedata.category(c) == "Cc" for c in name):
+        raise Refused("a key's name is not empty and has no spaces, control characters or plus signs")
+
+
+class VerifierKey:
+    """name "+" key id in hexadecimal "+" base64(algorithm || public key)."""
+
+    def __init__(self, text):
+        fields = text.split("+", 2)
+        if len(fields) != 3 or not re.fullmatch(r"[0-9a-f]{8}", fields[1]):
+            raise Refused("key is malformed")
+        self.text, self.name, self.id = text, fields[0], bytes.fromhex(fields[1])
+        check_name(self.name)
+        key = unbase64(fields[2])
+        self.algorithm, self.public = key[:1], key[1:]
+        if self.algorithm not in (b"\x01", b"\x04"):
+            raise Refused("key is of a kind that is not supported")
+        if len(self.public) != 32:
+            raise Refused("key is malformed")
+        if sha256(self.name.encode() + b"\n" + key)[:4] != self.id:
+            raise Refused("key does not belong to its id")
+        if self.public[:31] + bytes([self.public[31] & 0x7F]) in SMALL_ORDER:
+            raise Refused("key is not a usable Ed25519 key")
+        self.algorithm = key[0]
+
+    def check(self, text, signature):
+        """Checks a signature over a note's text. Gives the time that a
+        cosignature speaks of, None of a plain signature."""
+        time, message = None, text.encode()
+        if self.algorithm == COSIGNATURE_V1:  # c2sp.org/tlog-cosignature
+            if len(signature) != 72:
+                raise Refused("bad cosignature by %s" % self.name)
+            (time,) = struct.unpack(">Q", signature[:8])
+            if time >= 2**63:
+                raise Refused("bad cosignature by %s" % self.name)
+            signature = signature[8:]
+            message = b"cosignature/v1\ntime %d\n" % time + message
+        if len(signature) != 64 or not ed25519_verify(self.public, message, signature):
+            raise Refused("bad signature by %s" % self.name)
+        return time
+
+
+@functools.lru_cache(maxsize=256)
+def ed25519_verify(public, message, signature):
+    """Whether the signature is right, as `openssl` sees it."""
+    # SubjectPublicKeyInfo of an Ed25519 key (RFC 8410, section 4).
+    spki = bytes.fromhex("302a300506032b6570032100") + public
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, data in (("key", spki), ("message", message), ("signature", signature)):
+            paths[name] = os.path.join(folder, name)
+            with open(paths[name], "wb") as f:
+                f.write(data)
+        command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", paths["key"]]
+        command += ["-in", paths["message"], "-sigfile", paths["signature"]]
+        try:
+            result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            raise Environment("cannot run openssl: %s" % error)
+    if result.returncode == 0:
+        return True
+    if b"Signature Verification Failure" in result.stdout + result.stderr:
+        return False
+    # A key that is no point, for one; or an openssl that is too old.
+    said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()
+    if any("rawin" in line or "nknown" in line for line in said):
+        raise Environment("openssl cannot verify Ed25519 signatures (3.0 or later is needed): %s" % said[0])
+    return False
+
+
+NOTE_BYTES_MAX, SIGNATURES_MAX = 2**20, 64
+EM_DASH = "\u2014 "
+
+
+def parse_note(data):
+    """The text, and the signatures as (name, key id, signature)."""
+    if len(data) > NOTE_BYTES_MAX:
+        raise Refused("note is too large")
+    try:
+        note = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("note is not UTF-8")
+    if any(c < " " and c != "\n" for c in note):
+        raise Refused("note has control characters")
+    # The text may have empty lines of its own; the last one ends it.
+    end = note.rfind("\n\n")
+    if end < 0 or not note.endswith("\n"):
+        raise Refused("note is malformed")
+    text, lines = note[: end + 1], note[end + 2 :].split("\n")[:-1]
+    if not lines or len(lines) > SIGNATURES_MAX:
+        raise Refused("note has no signatures, or too many")
+    signatures = []
+    for line in lines:
+        fields = line[len(EM_DASH) :].split(" ", 1)
+        if not line.startswith(EM_DASH) or len(fields) != 2:
+            raise Refused("note has a malformed signature line")
+        check_name(fields[0])
+        signature = unbase64(fields[1])
+        if len(signature) < 5:
+            raise Refused("note has a malformed signature line")
+        signatures.append((fields[0], signature[:4], signature[4:]))
+    return text, signatures
+
+
+def verify_note(data, keys):
+    """The text, and who of `keys` signed it, as a list of (key, time).
+
+    Signatures by other keys are ignored; a bad one by one of `keys` refuses
+    the note."""
+    text, signatures = parse_note(data)
+    signers = []
+    for name, key_id, signature in signatures:
+        for key in keys:
+            if (key.name, key.id) == (name, key_id):
+                signers.append((key, key.check(text, signature)))
+    return text, signers
+
+
+# --- Checkpoints: c2sp.org/tlog-checkpoint ------------------------------------
+
+
+class Checkpoint:
+    """A log's name, how many entries it has, and the root of their tree."""
+
+    def __init__(self, text):
+        lines = text.split("\n")
+        if lines.pop() != "" or len(lines) < 3 or not all(lines):
+            raise Refused("checkpoint is malformed")
+        self.text, self.origin = text, lines[0]
+        self.size, self.root = decimal(lines[1]), base64_hash(lines[2])
+
+
+def verify_checkpoint(data, key):
+    """A checkpoint that the log with this key signed."""
+    if key.algorithm != ED25519:
+        raise Usage("%s is not a log's key" % key.name)
+    text, signers = verify_note(data, [key])
+    if not signers:
+        raise Refused("checkpoint is not signed by %s" % key.text)
+    checkpoint = Checkpoint(text)
+    if checkpoint.origin != key.name:
+        raise Refused("checkpoint is of %s, not of %s" % (checkpoint.origin, key.name))
+    return checkpoint
+
+
+def cosignatures(data, witnesses):
+    """When each of the witnesses cosigned the checkpoint, by its own clock;
+    those that did not are left out."""
+    if any(key.algorithm != COSIGNATURE_V1 for key in witnesses):
+        raise Usage("a witness's key has algorithm 4")
+    text, signers = verify_note(data, witnesses)
+    Checkpoint(text)
+    times = {}
+    for key, time in signers:
+        times[key.name] = max(time, times.get(key.name, 0))
+    return times
+
+
+# --- Files: c2sp.org/tlog-tiles ------------------------------------------------
+
+WIDTH = 256  # hashes in a full tile, entries in a full bundle
+
+
+def index_path(n):
+    """1234067 is x001/x234/067."""
+    groups = ["%03d" % (n % 1000)]
+    while n >= 1000:
+        n //= 1000
+        groups.insert(0, "x%03d" % (n % 1000))
+    return "/".join(groups)
+
+
+def parse_index_path(path):
+    if not re.fullmatch(r"(x[0-9]{3}/)*[0-9]{3}", path):
+        raise Refused("not a name that anything in a log has")
+    n = int(re.sub(r"[x/]", "", path)[-24:])
+    if n > U64_MAX or index_path(n) != path:
+        raise Refused("not a name that anything in a log has")
+    return n
+
+
+def tile_path(level, index, width):
+    """Below log/. `level` is "entries" for a bundle."""
+    return "tile/%s/%s" % (level, index_path(index)) + ("" if width == WIDTH else ".p/%d" % width)
+
+
+def parse_tile_path(path):
+    """(level, index, width)."""
+    match = re.fullmatch(r"tile/(entries|[0-9]{1,2})/([x0-9/]+)(?:\.p/([0-9]{1,3}))?", path)
+    if not match:
+        raise Refused("not a name that anything in a log has")
+    level = match[1] if match[1] == "entries" else int(match[1])
+    width = WIDTH if match[3] is None else int(match[3])
+    index = parse_index_path(match[2])
+    # Tells leading zeros, widths of 0 and of 256 and more, and levels above 63.
+    if tile_path(level, index, width) != path or not 1 <= width <= WIDTH or (level != "entries" and level > 63):
+        raise Refused("not a name that anything in a log has")
+    return level, index, width
+
+
+def parse_bundle(data, width):
+    """Up to 256 entries, each with its length in 16 bits before it."""
+    entries, at = [], 0
+    for _ in range(width):
+        if at + 2 > len(data):
+            raise Refused("bundle ends before entry %d of it" % len(entries))
+        (length,) = struct.unpack_from(">H", data, at)
+        entry = data[at + 2 : at + 2 + length]
+        if len(entry) != length:
+            raise Refused("bundle ends inside entry %d of it" % len(entries))
+        entries.append(entry)
+        at += 2 + length
+    if at != len(data):
+        raise Refused("bundle goes on after its last entry")
+    return entries
+
+
+# --- Content packs ---------------------------------------------------------------
+
+
+def read_pack(file):
+    """The parts of a pack, as (hash, offset of its bytes, its bytes)."""
+    offset = 0
+    while True:
+        header = file.read(36)
+        if not header:
+            return
+        if len(header) != 36:
+            raise Refused("pack ends inside the part at byte %d" % offset)
+        digest, (length,) = header[:32], struct.unpack(">I", header[32:])
+        part = file.read(length)
+        if len(part) != length:
+            raise Refused("pack ends inside the part at byte %d" % offset)
+        if sha256(part) != digest:
+            raise Refused("part at byte %d does not have its hash" % offset)
+        yield digest, offset + 36, part
+        offset += 36 + length
+
+
+def check_body(frame, parts, length, digest):
+    """The body is the frame, each zero byte replaced by the next part."""
+    pieces = frame.split(b"\x00")
+    if len(pieces) - 1 != len(parts):
+        raise Refused("the frame has room for %d parts, and there are %d" % (len(pieces) - 1, len(parts)))
+    body, total = hashlib.sha256(pieces[0]), len(pieces[0])
+    for part, piece in zip(parts, pieces[1:]):
+        part = part()  # read when it is its turn: a body need not fit in memory
+        body.update(part)
+        body.update(piece)
+        total += len(part) + len(piece)
+    if total != length or body.digest() != digest:
+        raise Refused("the parts do not make the body that content.sha256 names")
+
+
+# --- Entries ---------------------------------------------------------------------
+
+ENTRY_BYTES_MAX = 65535
+NESTING_MAX = 127
+OUTCOMES = ("complete", "error", "client_gone", "interrupted", "refused")
+OMITTED = ("empty", "binary", "too_large")
+
+
+def parse_json(data):
+    """A JSON object that every reader reads the same: UTF-8, no member twice,
+    whole characters, finite numbers, not nested deeper than 127."""
+
+    def members(pairs):
+        names = set()
+        for name, _ in pairs:
+            if name in names:
+                raise Refused("member %r occurs twice" % name[:40])
+            names.add(name)
+        return dict(pairs)
+
+    def number(text):
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise Refused("a number is too large")
+        # "-0" is no whole number: it is not the same as 0 everywhere.
+        return value if text == "-0" or not re.fullmatch(r"-?[0-9]+", text) else int(text)
+
+    def constant(text):
+        raise Refused("%s is not JSON" % text)
+
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=constant
+        )
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on half a surrogate pair
+    except (ValueError, RecursionError):
+        raise Refused("not JSON")
+    if not isinstance(value, dict):
+        raise Refused("not a JSON object")
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        inner = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
+        level = [item for item in inner if isinstance(item, (dict, list))]
+    if depth > NESTING_MAX:
+        raise Refused("nested too deeply")
+    return value
+
+
+def a_text(value):
+    return isinstance(value, str)
+
+
+def unsigned(bits):
+    return lambda value: type(value) is int and 0 <= value < 2**bits
+
+
+def one_of(*words):
+    return lambda value: isinstance(value, str) and value in words
+
+
+def a_hash(value):
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def a_prefixed_hash(value):
+    return isinstance(value, str) and value.startswith("sha256:") and a_hash(value[len("sha256:") :])
+
+
+def list_of(check):
+    return lambda value: isinstance(value, list) and all(check(item) for item in value)
+
+
+def map_to(check):
+    return lambda value: isinstance(value, dict) and all(check(item) for item in value.values())
+
+
+def record(required, optional):
+    """An object with these members, and any others."""
+
+    def check(value):
+        if not isinstance(value, dict):
+            return False
+        for name, kind in required.items():
+            if name not in value or not kind(value[name]):
+                return False
+        return all(name not in value or kind(value[name]) for name, kind in optional.items())
+
+    return check
+
+
+def is_bool(value):
+    return isinstance(value, bool)
+
+
+PART = record({"role": a_text, "sha256": a_hash, "bytes": unsigned(64)}, {"findings": map_to(unsigned(32))})
+PARTS = list_of(PART)
+MANIFEST = record({"content": PARTS}, {"original": list_of(a_hash), "tokens": list_of(a_text)})
+ENTRY = {
+    "kind": a_text,
+    "id": a_text,
+    "time": a_text,
+}
+ENTRY_OPTIONAL = {
+    "exchange": a_text,
+    "upstream": a_text,
+    "operation": a_text,
+    "model": a_text,
+    "case": a_text,
+    "actor": a_text,
+    "tags": map_to(a_text),
+    "content": record(
+        {},
+        {
+            "sha256": a_hash,
+            "bytes": unsigned(64),
+            "parts": PARTS,
+            "manifest": a_hash,
+            "assembled": is_bool,
+            "omitted": one_of(*OMITTED),
+        },
+    ),
+    "original": record({"bytes": unsigned(64), "commitment": a_hash}, {"parts": list_of(a_hash)}),
+    "redaction": record({"policy": a_prefixed_hash}, {"findings": map_to(unsigned(32)), "tokens": list_of(a_text)}),
+    "outcome": one_of(*OUTCOMES),
+    "status": unsigned(16),
+    "reason": a_text,
+    "usage": record({}, {"input": unsigned(64), "output": unsigned(64)}),
+    "trace": a_text,
+}
+
+
+def check_frame_first(parts):
+    if not parts or parts[0]["role"] != "frame":
+        raise Refused("the first part is not a frame")
+
+
+def parse_entry(data):
+    """An entry, with what its members must say about each other."""
+    if len(data) > ENTRY_BYTES_MAX:
+        raise Refused("entry is too long")
+    entry = parse_json(data)
+    if not unsigned(32)(entry.get("v")) or entry["v"] != 1:
+        raise Refused("entry is not of version 1")
+    for name, kind in ENTRY.items():
+        if name not in entry or not kind(entry[name]):
+            raise Refused("entry has no proper %r" % name)
+    for name, kind in ENTRY_OPTIONAL.items():
+        if name in entry and not kind(entry[name]):
+            raise Refused("entry has no proper %r" % name)
+    if entry["kind"] == "exchange.request" and entry.get("exchange") != entry["id"]:
+        raise Refused("request is not its own exchange")
+    if entry["kind"] == "exchange.response" and not ("exchange" in entry and "outcome" in entry):
+        raise Refused("response lacks its exchange or its outcome")
+    if "content" in entry:
+        content = entry["content"]
+        parts = content.get("parts")
+        if "omitted" in content:
+            if parts or any(name in content for name in ("sha256", "bytes", "manifest")):
+                raise Refused("content is both omitted and there")
+        elif "sha256" not in content or "bytes" not in content:
+            raise Refused("content does not say what it is")
+        elif "manifest" in content:
+            if parts:
+                raise Refused("content has a list of parts and a manifest")
+        else:
+            check_frame_first(parts)
+    return entry
+
+
+def parse_manifest(data):
+    manifest = parse_json(data)
+    if not MANIFEST(manifest):
+        raise Refused("manifest is malformed")
+    check_frame_first(manifest["content"])
+    return manifest
+
+
+# --- Proof files: c2sp.org/tlog-proof ----------------------------------------------
+
+PROOF_BYTES_MAX, HASHES_MAX = 2 * 2**20, 64
+
+
+class Proof:
+    def __init__(self, data):
+        if len(data) > PROOF_BYTES_MAX:
+            raise Refused("proof file is too large")
+        try:
+            head, gap, checkpoint = data.decode("utf-8").partition("\n\n")
+        except UnicodeDecodeError:
+            raise Refused("proof file is not UTF-8")
+        lines = head.split("\n")
+        if not gap or lines.pop(0) != "c2sp.org/tlog-proof@v1":
+            raise Refused("proof file is malformed")
+        self.extra = None
+        if lines and lines[0].startswith("extra "):
+            self.extra = unbase64(lines.pop(0)[len("extra ") :])
+        if not lines or not lines[0].startswith("index "):
+            raise Refused("proof file is malformed")
+        self.index = decimal(lines.pop(0)[len("index ") :])
+        if len(lines) > HASHES_MAX:
+            raise Refused("proof file is too large")
+        self.hashes = [base64_hash(line) for line in lines]
+        self.checkpoint = checkpoint.encode()
+
+    def verify(self, entry, key):
+        checkpoint = verify_checkpoint(self.checkpoint, key)
+        verify_inclusion(self.index, checkpoint.size, leaf_hash(entry), self.hashes, checkpoint.root)
+        return checkpoint
+
+
+# --- A whole data directory: docs/format.md, "What a verifier does" ----------------
+
+
+def read_file(path):
+    """The bytes of a plain file; None if there is none."""
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def walk(root):
+    """Everything below a folder that is not a folder, as (path below it with
+    "/" between, whether it is a plain file), in order."""
+    found = []
+    for folder, folders, files in os.walk(root, onerror=walk_failed):
+        # os.walk lists links to folders among the folders, and does not enter.
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in files + links:
+            path = os.path.join(folder, name)
+            plain = stat.S_ISREG(os.lstat(path).st_mode)
+            found.append((os.path.relpath(path, root).replace(os.sep, "/"), plain))
+    return sorted(found)
+
+
+def walk_failed(error):
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
+# After so many, nobody reads on, and a checkpoint with an absurd size would
+# have a missing bundle for each of its entries.
+PROBLEMS_MAX = 1000
+
+
+class Directory:
+    """One check of one data directory.
+
+    Memory: for each tile file, its name; for each entry, its id; for each part
+    of content, its hash and where it is. Entries, tiles and packs are read one
+    at a time.
+    """
+
+    def __init__(self, path, key, older=None, witnesses=()):
+        self.path, self.key, self.older, self.witnesses = path, key, older, witnesses
+        self.problems = []  # (place, what): the evidence says no
+        self.notes = []  # what a reader should know besides
+        self.facts = {}
+
+    def problem(self, place, what):
+        self.problems.append((place, what))
+
+    def at(self, *names):
+        return os.path.join(self.path, *names)
+
+    def verify(self):
+        if not self.read_checkpoint():
+            return
+        self.list_log()
+        self.read_packs()
+        self.read_log()
+        self.close()
+
+    # 1. The signature of the checkpoint.
+
+    def read_checkpoint(self):
+        line = read_file(self.at("log.vkey"))
+        try:
+            if line is None:
+                raise Refused("is missing")
+            if self.key is None:
+                if not line.endswith(b"\n"):
+                    raise Refused("is not one line")
+                self.key = VerifierKey(line[:-1].decode("utf-8"))
+                self.notes.append("the log's key was taken from the log itself: pass --vkey")
+            elif line != self.key.text.encode() + b"\n":
+                raise Refused("is not the key that was passed")
+        except (Refused, UnicodeDecodeError) as error:
+            self.problem("log.vkey", str(error))
+            if self.key is None:
+                return False
+        data = read_file(self.at("log", "checkpoint"))
+        try:
+            if data is None:
+                raise Refused("is missing")
+            self.checkpoint = verify_checkpoint(data, self.key)
+            if self.witnesses:
+                self.facts["cosignatures"] = cosignatures(data, self.witnesses)
+        except Refused as error:
+            self.problem("log/checkpoint", error.what)
+            return False
+        self.size = self.checkpoint.size
+        self.facts.update(origin=self.checkpoint.origin, size=self.size, root=self.checkpoint.root.hex())
+        if self.older is not None and self.older.size > self.size:
+            self.problem("log/checkpoint", "has %d entries; the older checkpoint has %d" % (self.size, self.older.size))
+        return True
+
+    # 2. Entries, tiles, root.
+
+    def expected(self, level, index):
+        """How many hashes (or entries) a tree of this size has there."""
+        total = self.size if level == "entries" else self.size >> (8 * level)
+        return max(0, min(WIDTH, total - index * WIDTH))
+
+    def list_log(self):
+        """Which widths of which tiles and bundles there are. Whatever else lies
+        under log/ does not belong there."""
+        self.widths = {}
+        beyond = 0
+        for path, plain in walk(self.at("log")):
+            if path == "checkpoint" and plain:
+                continue
+            try:
+                if not plain:
+                    raise Refused("is not a plain file")
+                level, index, width = parse_tile_path(path)
+                needs = (index * WIDTH + width) << (0 if level == "entries" else 8 * level)
+                if needs > U64_MAX:
+                    raise Refused("no tree is so large")
+            except Refused as error:
+                self.problem("log/" + path, error.what)
+                continue
+            if width > self.expected(level, index):
+                beyond += 1
+            self.widths.setdefault((level, index), []).append(width)
+        if beyond:
+            self.notes.append("%d files extend the log beyond its checkpoint; only what it covers was checked" % beyond)
+
+    def compare(self, level, index, known, prefix):
+        """Holds every version of a tile or bundle against what it must be:
+        `known` hashes or entries, of which prefix(n) gives the first n."""
+        widths = self.widths.pop((level, index), [])
+        # A partial one may be gone once the full one is there (c2sp.org/tlog-tiles).
+        if known not in widths and WIDTH not in widths:
+            self.problem("log/" + tile_path(level, index, known), "is missing")
+        for width in sorted(widths):
+            path = "log/" + tile_path(level, index, width)
+            data = read_file(self.at(path)) or b""
+            # Where it extends the log, only its beginning is known.
+            right = prefix(min(width, known))
+            if level != "entries" and len(data) != 32 * width:
+                self.problem(path, "has %d bytes, not %d" % (len(data), 32 * width))
+            elif not data.startswith(right) or (width <= known and data != right):
+                self.problem(path, self.difference(level, index, data, right))
+
+    def difference(self, level, index, data, right):
+        if level == "entries":
+            return "does not hold the same entries as the others of its place"
+        nth = next(n for n in range(len(right) // 32) if data[32 * n : 32 * n + 32] != right[32 * n : 32 * n + 32])
+        if level == 0:
+            return "hash %d is not that of entry %d" % (nth, index * WIDTH + nth)
+        return "hash %d is not that of the tile below it" % nth
+
+    def read_log(self):
+        """Reads every bundle, and keeps one unfinished tile on each level."""
+        self.rows = []  # of each level, the hashes of the tile that is being filled
+        self.filled = []  # of each level, how many tiles are full
+        self.ids, self.exchanges, self.kinds = set(), {}, {}
+        older = self.older
+        for index in range((self.size + WIDTH - 1) // WIDTH):
+            self.read_bundle(index, older)
+            if len(self.problems) > PROBLEMS_MAX:
+                self.problem("log", "too much is wrong to go on; the rest was not checked")
+                return
+        for level, row in enumerate(self.rows):
+            if row:
+                self.compare_tile(level, row)
+        if older is not None and older.size == 0 and older.root != EMPTY_ROOT:
+            self.problem("log", "does not extend the older checkpoint")
+        if self.root() != self.checkpoint.root:
+            self.problem("log/checkpoint", "the entries do not have the root that it names")
+        # What no entry led to: it lies wholly beyond the checkpoint.
+        for level, index in self.widths:
+            assert self.expected(level, index) == 0
+
+    def read_bundle(self, index, older):
+        width = self.expected("entries", index)
+        # The one that belongs to this size; if that is gone, the full one.
+        best = width if width in self.widths.get(("entries", index), []) else WIDTH
+        path = "log/" + tile_path("entries", index, best)
+        data = read_file(self.at(path))
+        try:
+            entries = parse_bundle(data, best)[:width] if data is not None else None
+        except Refused as error:
+            self.problem(path, error.what)
+            self.widths.pop(("entries", index))
+            entries = None
+        else:
+            lengths = [2 + len(entry) for entry in entries or []]
+            self.compare("entries", index, width, lambda n: (data or b"")[: sum(lengths[:n])])
+        for n in range(width):
+            position = index * WIDTH + n
+            if entries is None:
+                # Keeps the positions of what follows. The tiles will not agree.
+                self.push(0, leaf_hash(b""))
+            else:
+                self.read_entry(position, entries[n], "%s, entry %d" % (path, position))
+                self.push(0, leaf_hash(entries[n]))
+            if older is not None and older.size == position + 1 and self.root() != older.root:
+                self.problem("log", "does not extend the older checkpoint: one of its %d entries was changed" % older.size)
+
+    def push(self, level, value):
+        if level == len(self.rows):
+            self.rows.append([])
+            self.filled.append(0)
+        self.rows[level].append(value)
+        if len(self.rows[level]) == WIDTH:
+            row = self.rows[level]
+            self.compare_tile(level, row)
+            self.rows[level] = []
+            self.filled[level] += 1
+            self.push(level + 1, tree_hash(row))
+
+    def compare_tile(self, level, row):
+        self.compare(level, self.filled[level], len(row), lambda n: b"".join(row[:n]))
+
+    def root(self):
+        """Of everything read so far: the unfinished tiles, the lowest being
+        the right edge of the next."""
+        edge = []
+        for row in self.rows:
+            if row or edge:
+                edge = [tree_hash(row + edge)]
+        return tree_hash(edge)
+
+    # 3. Content.
+
+    def read_packs(self):
+        """Where every part is. A part is in the content once."""
+        self.packs = []  # the packs' numbers, in order
+        self.parts = {}  # hash: (position in self.packs, offset, length)
+        self.named = set()
+        numbers = []
+        beyond = 0
+        for path, plain in walk(self.at("content")):
+            try:
+                if not plain:
+                    raise Refused("is not a plain file")
+                number = parse_index_path(path)
+            except Refused as error:
+                self.problem("content/" + path, error.what)
+                continue
+            if number >= self.size:
+                beyond += 1
+                continue
+            numbers.append(number)
+        if beyond:
+            self.notes.append("%d content packs belong to entries beyond the checkpoint; they were not checked" % beyond)
+        self.packs = sorted(numbers)
+        for nth, number in enumerate(self.packs):
+            place = "content/" + index_path(number)
+            count = 0
+            try:
+                with open(self.at(place), "rb") as file:
+                    for digest, offset, part in read_pack(file):
+                        count += 1
+                        if digest in self.parts:
+                            self.problem(place, "part %s is in the content twice" % digest.hex())
+                        else:
+                            self.parts[digest] = (nth, offset, len(part))
+                if count == 0:
+                    raise Refused("is empty")
+            except Refused as error:
+                self.problem(place, error.what)
+
+    def read_part(self, digest):
+        nth, offset, length = self.parts[digest]
+        with open(self.at("content", index_path(self.packs[nth])), "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def name_part(self, position, digest, length=None):
+        """An entry names a part: it must be in the pack of this entry's batch
+        if this is the first entry to name it, else in an earlier one."""
+        if digest not in self.parts:
+            raise Refused("part %s is in no pack" % digest.hex())
+        nth, _, there = self.parts[digest]
+        number = self.packs[nth]
+        if length is not None and length != there:
+            raise Refused("part %s has %d bytes, not %d" % (digest.hex(), there, length))
+        following = self.packs[nth + 1] if nth + 1 < len(self.packs) else self.size
+        if position < number or (digest not in self.named and position >= following):
+            raise Refused("part %s is in content/%s, where it was not first named" % (digest.hex(), index_path(number)))
+        self.named.add(digest)
+
+    def check_content(self, position, entry):
+        content, original = entry["content"], entry.get("original", {}).get("parts", [])
+        if "omitted" in content:
+            return
+        parts = content.get("parts", [])
+        if "manifest" in content:
+            digest = hex_hash(content["manifest"])
+            self.name_part(position, digest)
+            manifest = parse_manifest(self.read_part(digest))
+            parts, original = manifest["content"], manifest.get("original", [])
+        digests = [hex_hash(part["sha256"]) for part in parts]
+        for nth, (part, digest) in enumerate(zip(parts, digests)):
+            try:
+                self.name_part(position, digest, part["bytes"])
+            except Refused as error:
+                raise Refused("content part %d: %s" % (nth, error.what))
+        if original and len(original) != len(parts) - 1:
+            raise Refused("%d parts have %d commitments" % (len(parts) - 1, len(original)))
+        readers = [functools.partial(self.read_part, digest) for digest in digests[1:]]
+        check_body(self.read_part(digests[0]), readers, content["bytes"], hex_hash(content["sha256"]))
+
+    # 4. What the entries say.
+
+    def read_entry(self, position, data, place):
+        try:
+            entry = parse_entry(data)
+            self.kinds[entry["kind"]] = self.kinds.get(entry["kind"], 0) + 1
+            if entry["id"] in self.ids:
+                raise Refused("another entry has the id %s" % entry["id"][:40])
+            self.ids.add(entry["id"])
+            self.pair(position, entry)
+            if "content" in entry:
+                self.check_content(position, entry)
+        except Refused as error:
+            self.problem(place, error.what)
+
+    def pair(self, position, entry):
+        exchange = entry.get("exchange")
+        if entry["kind"] == "exchange.request":
+            self.exchanges[exchange] = "open"  # its id is new, so the exchange is
+        elif entry["kind"] == "exchange.response":
+            state = self.exchanges.get(exchange)
+            if state is None:
+                raise Refused("response without a request before it")
+            if state == "closed":
+                raise Refused("second response of one request")
+            self.exchanges[exchange] = "closed"
+
+    def close(self):
+        for digest in self.parts:
+            if digest not in self.named:
+                nth, offset, _ = self.parts[digest]
+                place = "content/" + index_path(self.packs[nth])
+                self.problem(place, "part at byte %d is named by no entry" % (offset - 36))
+        known = {"log.vkey", "log", "content", "wal", "index", "search"}
+        for name in sorted(os.listdir(self.path)):
+            if name not in known:
+                self.notes.append("%s is not part of the evidence and was not looked at" % name)
+        self.facts.update(
+            kinds=self.kinds,
+            packs=len(self.packs),
+            parts=len(self.parts),
+            exchanges=len(self.exchanges),
+            open_exchanges=sum(state == "open" for state in self.exchanges.values()),
+        )
+        if self.facts["open_exchanges"]:
+            self.notes.append("%d exchanges have no response yet" % self.facts["open_exchanges"])
+
+
+# --- The command ---------------------------------------------------------------------
+
+
+def key_argument(value):
+    """A key, or a file with one."""
+    line = value
+    if os.path.isfile(value):
+        with open(value, encoding="utf-8") as f:
+            line = f.read().strip("\n")
+    try:
+        return VerifierKey(line)
+    except Refused as error:
+        raise Usage("%s: %s" % (value, error.what))
+
+
+def input_file(path):
+    data = read_file(path)
+    if data is None:
+        raise Usage("%s: no such file" % path)
+    return data
+
+
+def report(arguments, problems, notes, facts):
+    """Prints the result; gives the exit status."""
+    if arguments.json:
+        out = {"verified": not problems, **facts}
+        out["problems"] = [{"place": place, "what": what} for place, what in problems]
+        out["notes"] = notes
+        print(json.dumps(out))
+    else:
+        for name, value in facts.items():
+            if isinstance(value, dict):
+                value = ", ".join("%s %s" % pair for pair in sorted(value.items())) or "none"
+            print("%-16s %s" % (name.replace("_", " "), value))
+        for note in notes:
+            print("note: %s" % note)
+        for place, what in problems[:100]:
+            print("REFUSED: %s: %s" % (place, what))
+        if len(problems) > 100:
+            print("REFUSED: and %d more" % (len(problems) - 100))
+        print("verified" if not problems else "NOT VERIFIED")
+    return 1 if problems else 0
+
+
+def run_directory(arguments):
+    if not os.path.isdir(arguments.directory):
+        raise Usage("%s: no such directory" % arguments.directory)
+    key = key_argument(arguments.vkey) if arguments.vkey else None
+    older = None
+    if arguments.checkpoint:
+        if key is None:
+            raise Usage("--checkpoint needs --vkey")
+        try:
+            older = verify_checkpoint(input_file(arguments.checkpoint), key)
+        except Refused as error:
+            return report(arguments, [(arguments.checkpoint, error.what)], [], {})
+    check = Directory(arguments.directory, key, older, [key_argument(witness) for witness in arguments.witness])
+    check.verify()
+    return report(arguments, check.problems, check.notes, check.facts)
+
+
+def run_proof(arguments):
+    if not arguments.vkey:
+        raise Usage("--proof needs --vkey")
+    key, data, facts = key_argument(arguments.vkey), input_file(arguments.proof), {}
+    witnesses = [key_argument(witness) for witness in arguments.witness]
+    try:
+        proof = Proof(data)
+        if proof.extra is None:
+            raise Refused("holds no entry")
+        checkpoint = proof.verify(proof.extra, key)
+        facts.update(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), index=proof.index)
+        if witnesses:
+            facts["cosignatures"] = cosignatures(proof.checkpoint, witnesses)
+        entry = parse_entry(proof.extra)
+        facts.update({name: entry[name] for name in ("kind", "id", "exchange", "time") if name in entry})
+    except Refused as error:
+        return report(arguments, [(arguments.proof, error.what)], [], facts)
+    return report(arguments, [], [], facts)
+
+
+def run_exact(arguments):
+    if not arguments.salt or not arguments.commitment:
+        raise Usage("--exact needs --salt and --commitment")
+    try:
+        salt, commitment = hex_hash(arguments.salt.lower()), hex_hash(arguments.commitment.lower())
+    except Refused as error:
+        raise Usage(error.what)
+    try:
+        with open(arguments.exact, "rb") as file:
+            value, total = hashlib.sha256(salt), 0
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                value.update(piece)
+                total += len(piece)
+    except (FileNotFoundError, IsADirectoryError):
+        raise Usage("%s: no such file" % arguments.exact)
+    problems = []
+    if value.digest() != commitment:
+        problems.append((arguments.exact, "with this salt, these are not the bytes that the commitment is of"))
+    return report(arguments, problems, [], {"bytes": total})
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Checks what a Tabellion log stores as evidence.")
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="a data directory")
+    parser.add_argument("--proof", metavar="F", help="a .tlog-proof file")
+    parser.add_argument("--exact", metavar="FILE", help="a file that may be the exact bytes of a body or part")
+    parser.add_argument("--vkey", metavar="K", help="the log's verifier key, or a file with it")
+    parser.add_argument("--checkpoint", metavar="F", help="an older checkpoint that the log must extend")
+    parser.add_argument("--witness", metavar="K", action="append", default=[], help="a witness's verifier key")
+    parser.add_argument("--salt", metavar="HEX", help="the salt of the commitment")
+    parser.add_argument("--commitment", metavar="HEX", help="the commitment in the entry")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    arguments = parser.parse_args(argv)
+    try:
+        if sum(target is not None for target in (arguments.directory, arguments.proof, arguments.exact)) != 1:
+            raise Usage("give one of DIR, --proof and --exact")
+        if arguments.directory is not None:
+            return run_directory(arguments)
+        return run_proof(arguments) if arguments.proof is not None else run_exact(arguments)
+    except Usage as error:
+        print("tabellion_verify.py: %s" % error, file=sys.stderr)
+        return 2
+    except (Environment, OSError) as error:
+        print("tabellion_verify.py: %s" % error, file=sys.stderr)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,594 @@
+"""Tests of the reference verifier: `python3 -m unittest` in this folder.
+
+The logs are written by the small writer below, from docs/format.md alone. The
+vectors are those of ../vectors.
+"""
+
+import contextlib
+import functools
+import hashlib
+import hmac
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "vectors")]
+
+import make  # noqa: E402  (the vectors' own definitions: tree, keys, notes)
+import tabellion_verify as verify  # noqa: E402
+
+LOG = make.Key("log.example/reference", bytes(range(1, 33)))
+OTHER = make.Key("log.example/reference", bytes(range(2, 34)))
+WITNESS = make.Key("witness.example/w1", bytes(range(3, 35)), kind=4)
+TIME = "2026-11-22T10:00:00.123456Z"
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def hexhash(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Writer:
+    """Writes a log. A batch of entries at a time, with its content pack."""
+
+    def __init__(self):
+        self.entries, self.packs, self.seen = [], {}, set()
+        self.pending, self.start = [], 0
+
+    def ulid(self):
+        return "01JDA5N%019d" % len(self.entries)
+
+    def part(self, data):
+        if data not in self.seen:
+            self.seen.add(data)
+            self.pending.append(data)
+        return {"sha256": hexhash(data), "bytes": len(data)}
+
+    def content(self, *messages, manifest=False):
+        parts = [m.encode() for m in messages]
+        body = b'{"messages":[%s]}' % b",".join(parts)
+        frame = b'{"messages":[%s]}' % b",".join([b"\0"] * len(parts))
+        listed = [{"role": "frame", **self.part(frame)}] + [{"role": "user", **self.part(p)} for p in parts]
+        content = {"sha256": hexhash(body), "bytes": len(body)}
+        if manifest:
+            content["manifest"] = self.part(compact({"content": listed, "original": [hexhash(b"o")] * len(parts)}))["sha256"]
+        else:
+            content["parts"] = listed
+        return content
+
+    def add(self, **members):
+        self.entries.append(compact({"v": 1, **members}))
+
+    def exchange(self, *messages, answer="fine", **options):
+        identity = self.ulid()
+        original = {"bytes": 3, "commitment": hexhash(b"c")}
+        self.add(kind="exchange.request", id=identity, exchange=identity, time=TIME, content=self.content(*messages, **options), original=original)
+        self.add(kind="exchange.response", id=self.ulid(), exchange=identity, time=TIME, content=self.content('"%s"' % answer), outcome="complete", status=200)
+
+    def batch(self):
+        if self.pending:
+            self.packs[self.start] = make.pack(self.pending)
+        self.pending, self.start = [], len(self.entries)
+
+    def files(self, size=None, partials=()):
+        """Every file of the log at a size; with the partial tiles of older
+        sizes, if they are asked for."""
+        self.batch()
+        size = len(self.entries) if size is None else size
+        leaves = [make.leaf_hash(e) for e in self.entries[:size]]
+        text = make.checkpoint_text(LOG.name, size, make.mth(leaves))
+        files = {"log.vkey": LOG.vkey.encode() + b"\n", "log/checkpoint": (LOG.note(text) + WITNESS.line(text, 1700000000)).encode()}
+        for start, data in self.packs.items():
+            if start < size:
+                files["content/" + number(start)] = data
+        for s in [size, *partials]:
+            for first in range(0, s, 256):
+                suffix = ".p/%d" % (s - first) if s - first < 256 else ""
+                files["log/tile/entries/%s%s" % (number(first // 256), suffix)] = make.bundle(self.entries[first : min(first + 256, s)])
+            level, row = 0, leaves[:s]
+            while row:
+                for first in range(0, len(row), 256):
+                    tile = row[first : first + 256]
+                    suffix = ".p/%d" % len(tile) if len(tile) < 256 else ""
+                    files["log/tile/%d/%s%s" % (level, number(first // 256), suffix)] = b"".join(tile)
+                row = [make.mth(row[n : n + 256]) for n in range(0, len(row) // 256 * 256, 256)]
+                level += 1
+        return files
+
+
+def number(n):
+    assert n < 1000
+    return "%03d" % n
+
+
+@functools.lru_cache(None)
+def small():
+    log = Writer()
+    log.add(kind="custody.start", id=log.ulid(), time=TIME)
+    log.batch()
+    log.exchange('"a"', '"b"')
+    log.batch()
+    log.exchange('"a"', '"b"', '"c"', manifest=True)
+    return log.files()
+
+
+def large_writer():
+    log = Writer()
+    log.add(kind="custody.start", id=log.ulid(), time=TIME)
+    history = []
+    for n in range(170):
+        history = history[-3:] + ['"message %d"' % n]
+        log.exchange(*history, answer="answer %d" % (n % 7), manifest=n % 50 == 49)
+        if n % 3 == 0:
+            log.batch()
+    log.add(kind="exchange.request", id=log.ulid(), exchange=log.ulid(), time=TIME, content={"omitted": "binary"})
+    return log
+
+
+@functools.lru_cache(None)
+def large():
+    return large_writer().files()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def write(self, files):
+        data = os.path.join(self.folder, "data")
+        shutil.rmtree(data, ignore_errors=True)
+        os.makedirs(data)
+        for path, content in files.items():
+            target = os.path.join(data, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "wb") as f:
+                f.write(content)
+        return data
+
+    def file(self, name, content):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as f:
+            f.write(content)
+        return path
+
+    def run_main(self, *arguments):
+        """Exit status and what was said."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = verify.main(list(arguments))
+            except SystemExit as exit:
+                status = exit.code
+        return status, out.getvalue() + err.getvalue()
+
+    def check(self, files, *arguments, vkey=LOG.vkey):
+        vkey = ["--vkey", vkey] if vkey else []
+        return self.run_main(self.write(files), *vkey, *arguments)
+
+    def verifies(self, files, *arguments, **options):
+        status, said = self.check(files, *arguments, **options)
+        self.assertEqual(status, 0, said)
+        return said
+
+    def refuses(self, files, says, *arguments, **options):
+        status, said = self.check(files, *arguments, **options)
+        self.assertEqual(status, 1, "%s was not refused: %s" % (says, said))
+        self.assertIn(says, said)
+        return said
+
+
+class Directories(Case):
+    def test_verifies_what_is_right(self):
+        self.assertIn("verified", self.verifies(small()))
+        said = self.verifies(large(), "--witness", WITNESS.vkey, "--json")
+        result = json.loads(said)
+        self.assertEqual((result["size"], result["exchanges"], result["open_exchanges"]), (342, 171, 1))
+        self.assertEqual(result["cosignatures"], {WITNESS.name: 1700000000})
+        self.assertTrue(result["verified"] and not result["problems"])
+
+    def test_says_when_the_key_came_from_the_log(self):
+        self.assertIn("pass --vkey", self.verifies(small(), vkey=None))
+
+    def test_verifies_an_empty_log(self):
+        self.verifies(Writer().files())
+
+    def test_verifies_around_full_tiles(self):
+        for size in (1, 2, 255, 256, 257):
+            bare = Writer()
+            for _ in range(size):
+                bare.add(kind="custody.start", id=bare.ulid(), time=TIME)
+            self.verifies(bare.files())
+
+    def test_verifies_partial_tiles_of_older_sizes_and_refuses_wrong_ones(self):
+        files = large_writer().files(partials=[1, 100, 256, 300])
+        self.verifies(files)
+        for path in files:
+            if ".p/" in path:
+                changed = dict(files)
+                changed[path] = make.flip(files[path], len(files[path]) // 2)
+                self.refuses(changed, path)
+        changed = dict(files)
+        del changed["log/tile/0/000.p/100"], changed["log/tile/entries/000.p/100"]
+        self.verifies(changed)
+
+    def test_verifies_a_log_that_was_not_published_yet(self):
+        log = large_writer()
+        files = log.files()
+        # Packs and entries of the last batches are there; the checkpoint,
+        # which always ends with a batch, is not.
+        older = log.files(size=max(n for n in log.packs if n <= 300))
+        self.verifies(older)
+        mixed = {**files, **older}
+        said = self.verifies(mixed)
+        self.assertIn("beyond", said)
+        mixed["log/tile/0/001.p/86"] = make.flip(files["log/tile/0/001.p/86"], 0)
+        self.refuses(mixed, "log/tile/0/001.p/86")
+
+    def test_a_full_tile_stands_in_for_a_partial_one(self):
+        log = Writer()
+        for _ in range(512):
+            log.add(kind="custody.start", id=log.ulid(), time=TIME)
+        files = {**log.files(), **log.files(size=300)}
+        for path in ("log/tile/0/001.p/44", "log/tile/entries/001.p/44"):
+            del files[path]
+        self.verifies(files)
+        files["log/tile/entries/001"] = make.flip(files["log/tile/entries/001"], 9)
+        self.refuses(files, "log/tile/entries/001")
+
+    def test_every_flipped_bit_is_refused(self):
+        files = small()
+        data = self.write(files)
+        for path, content in files.items():
+            target = os.path.join(data, path)
+            # The witness's line may change; nobody asked about that witness.
+            end = content.rfind("\u2014 ".encode()) if path == "log/checkpoint" else len(content)
+            for byte in range(end):
+                with open(target, "r+b") as f:
+                    f.seek(byte)
+                    f.write(bytes([content[byte] ^ 1 << byte % 8]))
+                status, said = self.run_main(data, "--vkey", LOG.vkey)
+                self.assertEqual(status, 1, "%s, byte %d: %s" % (path, byte, said))
+                with open(target, "r+b") as f:
+                    f.seek(byte)
+                    f.write(content[byte : byte + 1])
+        self.assertEqual(self.run_main(data, "--vkey", LOG.vkey)[0], 0)
+
+    def test_every_cut_is_refused(self):
+        for path, content in small().items():
+            for cut in range(0, len(content), 7):
+                changed = {**small(), path: content[:cut]}
+                if path == "log/checkpoint" and verify_alone(content[:cut]):
+                    continue
+                self.refuses(changed, path.rsplit("/", 1)[0])
+
+    def test_every_inserted_byte_is_refused(self):
+        for path, content in small().items():
+            end = content.rfind("\u2014 ".encode()) if path == "log/checkpoint" else len(content)
+            for at in [*range(0, end, 11), end]:
+                changed = {**small(), path: content[:at] + b"\0" + content[at:]}
+                self.assertEqual(self.check(changed)[0], 1, "%s at %d" % (path, at))
+
+    def test_every_deleted_file_is_refused(self):
+        for log in (small(), large()):
+            for path in log:
+                changed = dict(log)
+                del changed[path]
+                self.refuses(changed, "REFUSED")
+
+    def test_every_pair_of_swapped_files_is_refused(self):
+        log = small()
+        for a in log:
+            for b in log:
+                if a < b:
+                    self.refuses({**log, a: log[b], b: log[a]}, "REFUSED")
+
+    def test_stray_files_are_refused(self):
+        for path in ("log/x", "log/checkpoint.old", "log/tile/0/1", "log/tile/0/000.tmp", "log/tile/entries/x000/000", "log/tile/64/000",
+                     "log/tile/0/000.p/0", "log/tile/8/000", "content/1", "content/000.p/1", "content/x000/002"):
+            self.refuses({**small(), path: b"x"}, path)
+        self.refuses({**small(), "content/004": b""}, "content/004: is empty")
+        self.assertIn("notes.txt", self.verifies({**small(), "notes.txt": b"x", "wal/0": b"x", "index/a": b"x"}))
+
+    def test_links_are_refused(self):
+        # Also one that leads to the right bytes: they may be others tomorrow.
+        for path in small():
+            if path not in ("log.vkey", "log/checkpoint"):
+                data = self.write(small())
+                os.rename(os.path.join(data, path), os.path.join(self.folder, "elsewhere"))
+                os.symlink(os.path.join(self.folder, "elsewhere"), os.path.join(data, path))
+                status, said = self.run_main(data, "--vkey", LOG.vkey)
+                self.assertEqual((status, "%s: is not a plain file" % path in said), (1, True), said)
+
+    def test_swapped_and_removed_entries_are_refused(self):
+        log = large_writer()
+        files = log.files()
+        a, b = log.entries[10], log.entries[11]
+        changed = list(log.entries)
+        changed[10], changed[11] = b, a
+        self.refuses({**files, "log/tile/entries/000": make.bundle(changed[:256])}, "entry 10")
+        self.refuses({**files, "log/tile/entries/000": make.bundle(log.entries[:255])}, "log/tile/entries/000")
+        again = log.entries[:11] + log.entries[10:255]
+        self.refuses({**files, "log/tile/entries/000": make.bundle(again)}, "entry 11")
+
+    def test_other_keys_are_refused(self):
+        self.refuses(small(), "log.vkey", vkey=OTHER.vkey)
+        self.refuses(large(), "is not signed by", vkey=OTHER.vkey)
+        self.assertEqual(self.check(small(), vkey=WITNESS.vkey)[0], 2)
+
+    def test_a_signed_checkpoint_of_another_tree_is_refused(self):
+        other = hashlib.sha256(b"x").digest()
+        for size in (0, 4, 5, 6, 300):
+            note = LOG.note(make.checkpoint_text(LOG.name, size, other)).encode()
+            self.refuses({**small(), "log/checkpoint": note}, "do not have the root")
+        # The size of a checkpoint alone must not keep the verifier busy.
+        note = LOG.note(make.checkpoint_text(LOG.name, 2**64 - 1, other)).encode()
+        self.refuses({**small(), "log/checkpoint": note}, "is missing")
+
+    def test_a_log_that_was_cut_back_verifies_unless_somebody_kept_a_checkpoint(self):
+        log = large_writer()
+        newer, start = log.files(), max(n for n in log.packs if n <= 300)
+        older = log.files(size=start)
+        kept = self.file("kept", newer["log/checkpoint"])
+        self.verifies(older)  # a log alone cannot show this
+        self.refuses(older, "older checkpoint", "--checkpoint", kept)
+        kept = self.file("kept", older["log/checkpoint"])
+        self.verifies(newer, "--checkpoint", kept)
+        # Nor that it was written anew, by whoever has its key.
+        again = large_writer()
+        again.entries[5] = again.entries[5].replace(b'"status":200', b'"status":201').replace(TIME.encode(), TIME.encode()[:-2] + b"7Z")
+        again = again.files()
+        self.verifies(again)
+        self.refuses(again, "does not extend", "--checkpoint", kept)
+
+
+def verify_alone(note):
+    try:
+        verify.verify_checkpoint(note, verify.VerifierKey(LOG.vkey))
+        return True
+    except verify.Refused:
+        return False
+
+
+class Contents(Case):
+    """Logs that are signed in order, and whose contents are not."""
+
+    def build(self, change):
+        log = Writer()
+        log.add(kind="custody.start", id=log.ulid(), time=TIME)
+        log.batch()
+        log.exchange('"a"', '"b"')
+        log.batch()
+        log.exchange('"a"', '"c"')
+        log.batch()
+        change(log)
+        return log.files()
+
+    def edit(self, log, position, change):
+        entry = json.loads(log.entries[position])
+        change(entry)
+        log.entries[position] = compact(entry)
+
+    def test_the_unchanged_one_verifies(self):
+        self.verifies(self.build(lambda log: None))
+
+    def refuses_edit(self, position, change, says):
+        self.refuses(self.build(lambda log: self.edit(log, position, change)), says)
+
+    def test_lists_of_parts_are_held_against_the_body(self):
+        self.refuses_edit(1, lambda e: e["content"]["parts"].reverse(), "not a frame")
+        self.refuses_edit(1, lambda e: e["content"]["parts"].append(e["content"]["parts"].pop(1)), "do not make the body")
+        self.refuses_edit(1, lambda e: e["content"]["parts"].pop(), "the frame has room for 2 parts")
+        self.refuses_edit(1, lambda e: e["content"].update(bytes=1), "do not make the body")
+        self.refuses_edit(1, lambda e: e["content"].update(sha256=hexhash(b"")), "do not make the body")
+        self.refuses_edit(1, lambda e: e["content"]["parts"][1].update(bytes=9), "content part 1: part")
+        self.refuses_edit(1, lambda e: e["content"]["parts"][1].update(sha256=hexhash(b"")), "is in no pack")
+        self.refuses_edit(1, lambda e: e["original"].update(parts=[hexhash(b"")]), "2 parts have 1 commitments")
+
+    def test_packs_are_held_against_the_entries(self):
+        def twice(log):
+            log.packs[3] += make.pack([b'"a"'])
+        self.refuses(self.build(twice), "in the content twice")
+        def unnamed(log):
+            log.packs[3] += make.pack([b"nobody's"])
+        self.refuses(self.build(unnamed), "named by no entry")
+        def late(log):  # the part of entry 1 in the pack of entry 3
+            log.packs[1], log.packs[3] = make.pack([b for b in parts(log.packs[1]) if b != b'"b"']), log.packs[3] + make.pack([b'"b"'])
+        self.refuses(self.build(late), "not first named")
+        def early(log):  # the part of entry 3 in the pack of entry 1
+            log.packs[3], log.packs[1] = make.pack([b for b in parts(log.packs[3]) if b != b'"c"']), log.packs[1] + make.pack([b'"c"'])
+        self.refuses(self.build(early), "not first named")
+
+    def test_exchanges_are_paired(self):
+        self.refuses_edit(2, lambda e: e.update(exchange="01JDA5N9"), "response without a request")
+        self.refuses_edit(4, lambda e: e.update(exchange="01JDA5N%019d" % 1), "second response")
+        def before(log):
+            log.entries[1], log.entries[2] = log.entries[2], log.entries[1]
+        self.refuses(self.build(before), "response without a request")
+        self.refuses_edit(4, lambda e: e.update(id="01JDA5N%019d" % 0), "another entry has the id")
+        self.verifies(self.build(lambda log: log.add(kind="custody.reveal", id=log.ulid(), time=TIME, future={"x": 1})))
+
+    def test_damaged_entries_are_named(self):
+        def damage(log):
+            log.entries[3] = b"not json"
+        self.refuses(self.build(damage), "entry 3: not JSON")
+
+
+def parts(pack):
+    return [part for _, _, part in verify.read_pack(io.BytesIO(pack))]
+
+
+class Proofs(Case):
+    def proof(self):
+        log = large_writer()
+        leaves = [make.leaf_hash(e) for e in log.entries]
+        lines = ["c2sp.org/tlog-proof@v1", "extra " + make.b64(log.entries[7]), "index 7"]
+        lines += [make.b64(h) for h in make.path(7, leaves)]
+        return ("\n".join(lines) + "\n\n").encode() + log.files()["log/checkpoint"]
+
+    def test_verifies_a_proof_and_refuses_any_change_of_it(self):
+        data = self.proof()
+        status, said = self.run_main("--proof", self.file("p", data), "--vkey", LOG.vkey, "--witness", WITNESS.vkey)
+        self.assertEqual(status, 0, said)
+        self.assertIn("exchange.request", said)
+        for byte in range(0, data.rfind("\u2014 ".encode()), 3):
+            status, said = self.run_main("--proof", self.file("p", make.flip(data, byte, byte % 8)), "--vkey", LOG.vkey)
+            self.assertEqual(status, 1, "byte %d: %s" % (byte, said))
+        self.assertEqual(self.run_main("--proof", self.file("p", data), "--vkey", OTHER.vkey)[0], 1)
+        without = b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"extra "))
+        self.assertIn("holds no entry", self.run_main("--proof", self.file("p", without), "--vkey", LOG.vkey)[1])
+
+
+class Commands(Case):
+    def test_exact_bytes(self):
+        salt, data = bytes(range(32)), b"exactly\r\nthese"
+        file = self.file("exact", data)
+        right = hashlib.sha256(salt + data).hexdigest()
+        self.assertEqual(self.run_main("--exact", file, "--salt", salt.hex(), "--commitment", right)[0], 0)
+        self.assertEqual(self.run_main("--exact", file, "--salt", salt[::-1].hex(), "--commitment", right)[0], 1)
+        self.assertEqual(self.run_main("--exact", self.file("exact", data + b"\n"), "--salt", salt.hex(), "--commitment", right)[0], 1)
+        self.assertEqual(self.run_main("--exact", file, "--salt", "00", "--commitment", right)[0], 2)
+        self.assertEqual(self.run_main("--exact", file, "--salt", salt.hex())[0], 2)
+
+    def test_wrong_usage(self):
+        for arguments in ([], ["/nowhere"], ["a", "--proof", "b"], ["--proof", "/nowhere", "--vkey", LOG.vkey], ["--proof", __file__],
+                          [HERE, "--vkey", "nonsense"], ["--nonsense"]):
+            self.assertEqual(self.run_main(*arguments)[0], 2, arguments)
+
+    def test_a_folder_that_is_no_log_is_refused(self):
+        self.assertEqual(self.run_main(HERE)[0], 1)
+
+    def test_runs_as_a_program(self):
+        data = self.write(small())
+        key = self.file("key", LOG.vkey.encode() + b"\n")
+        result = subprocess.run([sys.executable, os.path.join(HERE, "tabellion_verify.py"), data, "--vkey", key], capture_output=True, text=True)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout.splitlines()[-1], "verified")
+
+
+def verify_consistency(old, old_root, new, new_root, proof):
+    """RFC 9162, section 2.1.4.2. The verifier proper does not need it: it has
+    all entries. It is here so that the vectors are run by a second reader."""
+    if old > new:
+        raise verify.Refused("older is larger")
+    if old in (0, new):
+        if proof or old_root != (new_root if old == new else verify.EMPTY_ROOT):
+            raise verify.Refused("no proof is needed")
+        return
+    path = list(proof) if old & (old - 1) else [old_root, *proof]
+    if not path:
+        raise verify.Refused("too short")
+    node, last = old - 1, new - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    first = second = path.pop(0)
+    for value in path:
+        if last == 0:
+            raise verify.Refused("too long")
+        if node & 1 or node == last:
+            first, second = verify.node_hash(value, first), verify.node_hash(value, second)
+            while node & 1 == 0 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            second = verify.node_hash(second, value)
+        node, last = node >> 1, last >> 1
+    if last != 0 or first != old_root or second != new_root:
+        raise verify.Refused("roots differ")
+
+
+class Vectors(unittest.TestCase):
+    """Each method is a kind: it raises Refused, or asserts what was read."""
+
+    def bytes_of(self, case, member):
+        return case[member].encode() if member in case else bytes.fromhex(case[member + "_bytes"])
+
+    def key(self, case):
+        key = verify.VerifierKey(case["vkey"])
+        self.assertEqual((key.name, key.id.hex()), (case["name"], case["id"]))
+
+    def note(self, case):
+        text, signers = verify.verify_note(self.bytes_of(case, "note"), [verify.VerifierKey(k) for k in case["keys"]])
+        if not signers:
+            raise verify.Refused("unsigned")
+        self.assertEqual(text, case["text"])
+
+    def checkpoint(self, case):
+        try:
+            head = verify.verify_checkpoint(self.bytes_of(case, "note"), verify.VerifierKey(case["vkey"]))
+        except verify.Usage as error:
+            raise verify.Refused(str(error))
+        self.assertEqual((head.size, head.root.hex()), (case["size"], case["root"]))
+
+    def cosignature(self, case):
+        try:
+            times = verify.cosignatures(case["note"].encode(), [verify.VerifierKey(k) for k in case["witnesses"]])
+        except verify.Usage as error:
+            raise verify.Refused(str(error))
+        self.assertEqual(times, case["times"])
+
+    def path(self, case):
+        level, index, width = verify.parse_tile_path(case["path"])
+        self.assertEqual((level, index, width), (case.get("level", "entries"), case["index"], case["width"]))
+
+    def root(self, case):
+        if verify.tree_hash([verify.leaf_hash(bytes.fromhex(e)) for e in case["leaves"]]).hex() != case["root"]:
+            raise verify.Refused("another root")
+
+    def inclusion(self, case):
+        proof = [bytes.fromhex(h) for h in case["proof"]]
+        verify.verify_inclusion(case["index"], case["size"], bytes.fromhex(case["leaf"]), proof, bytes.fromhex(case["root"]))
+
+    def consistency(self, case):
+        roots = bytes.fromhex(case["old_root"]), bytes.fromhex(case["new_root"])
+        verify_consistency(case["old"], roots[0], case["new"], roots[1], [bytes.fromhex(h) for h in case["proof"]])
+
+    def bundle(self, case):
+        self.assertEqual([e.hex() for e in verify.parse_bundle(bytes.fromhex(case["bytes"]), case["width"])], case["entries"])
+
+    def pack(self, case):
+        self.assertEqual([p.hex() for p in parts(bytes.fromhex(case["bytes"]))], case["parts"])
+
+    def body(self, case):
+        frame, body = bytes.fromhex(case["frame"]), bytes.fromhex(case["body"])
+        verify.check_body(frame, [lambda p=p: bytes.fromhex(p) for p in case["parts"]], len(body), verify.sha256(body))
+
+    def proof(self, case):
+        proof = verify.Proof(case["proof"].encode())
+        head = proof.verify(bytes.fromhex(case["entry"]), verify.VerifierKey(case["vkey"]))
+        self.assertEqual((proof.index, head.size), (case["index"], case["size"]))
+
+    def entry(self, case):
+        verify.parse_entry(self.bytes_of(case, "entry"))
+
+    def commitment(self, case):
+        message = "tabellion salt v1\n%s\n%d" % (case["entry"], case["n"])
+        salt = hmac.new(bytes.fromhex(case["key"]), message.encode(), hashlib.sha256).hexdigest()
+        value = hashlib.sha256(bytes.fromhex(salt + case["bytes"])).hexdigest()
+        if (salt, value) != (case["salt"], case["commitment"]):
+            raise verify.Refused("another")
+
+    def test_vectors(self):
+        for kind in make.OURS:
+            folder = os.path.join(HERE, "..", "vectors", kind)
+            for name in sorted(os.listdir(folder)):
+                with self.subTest(kind=kind, name=name), open(os.path.join(folder, name), encoding="utf-8") as f:
+                    case = json.load(f)
+                    if case["expect"] == "accept":
+                        getattr(self, kind)(case)
+                    else:
+                        with self.assertRaises(verify.Refused):
+                            getattr(self, kind)(case)
+
+
+if __name__ == "__main__":
+    unittest.main()
