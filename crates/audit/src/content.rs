@@ -112,17 +112,18 @@ impl Packs {
     }
 }
 
-/// Bytes of packs that one thread keeps.
-const KEPT_BYTES: usize = 32 << 20;
-/// Of longer packs only the parts that are needed are read.
-const WHOLE_BYTES_MAX: u64 = 4 << 20;
+/// Packs are read in pieces of so many bytes: what one bundle names lies close
+/// together, and a call for each part would cost more than hashing it.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// Each thread keeps so many of them: 32 MiB.
+const WINDOWS_MAX: usize = 32;
 
 /// Reads parts; one for each thread.
 pub(crate) struct PartReader<'a> {
     source: &'a dyn Source,
     packs: &'a Packs,
-    kept: HashMap<u64, Arc<Vec<u8>>>,
-    kept_bytes: usize,
+    /// By pack and position.
+    windows: HashMap<(u64, u64), Arc<Vec<u8>>>,
 }
 
 /// The bytes of a part.
@@ -152,35 +153,36 @@ impl From<SourceError> for Stop {
 
 impl<'a> PartReader<'a> {
     pub(crate) fn new(source: &'a dyn Source, packs: &'a Packs) -> Self {
-        Self { source, packs, kept: HashMap::new(), kept_bytes: 0 }
+        Self { source, packs, windows: HashMap::new() }
     }
 
     fn read(&mut self, placed: &Placed) -> Result<Piece, Stop> {
-        let missing = || Stop::Problem(Problem::Missing { file: pack_file(placed.pack) });
-        let file = || pack_file(placed.pack);
-        let (start, length) = (placed.offset as usize, placed.length as usize);
-        if self.packs.packs[self.packs.position(placed.pack)].2 > WHOLE_BYTES_MAX {
-            let bytes = self.source.read_range(&file(), placed.offset, length)?.ok_or_else(missing)?;
-            return Ok(Piece { bytes: Arc::new(bytes), start: 0, end: length });
+        // It was there, and as long, when it was indexed.
+        let gone = || Stop::Problem(Problem::Missing { file: pack_file(placed.pack) });
+        let read = |start: u64, length: u64| -> Result<Arc<Vec<u8>>, Stop> {
+            let bytes = self.source.read_range(&pack_file(placed.pack), start, length as usize)?;
+            bytes.map(Arc::new).ok_or_else(gone)
+        };
+        let length = u64::from(placed.length);
+        let nth = placed.offset / WINDOW_BYTES;
+        let start = nth * WINDOW_BYTES;
+        if placed.offset + length > start + WINDOW_BYTES {
+            return Ok(Piece { bytes: read(placed.offset, length)?, start: 0, end: length as usize });
         }
-        let bytes = match self.kept.get(&placed.pack) {
+        let bytes = match self.windows.get(&(placed.pack, nth)) {
             Some(bytes) => bytes.clone(),
             None => {
-                let bytes = Arc::new(self.source.read(&file())?.ok_or_else(missing)?);
-                if self.kept_bytes + bytes.len() > KEPT_BYTES {
-                    self.kept.clear();
-                    self.kept_bytes = 0;
+                let pack_length = self.packs.packs[self.packs.position(placed.pack)].2;
+                let bytes = read(start, WINDOW_BYTES.min(pack_length - start))?;
+                if self.windows.len() == WINDOWS_MAX {
+                    self.windows.clear();
                 }
-                self.kept_bytes += bytes.len();
-                self.kept.insert(placed.pack, bytes.clone());
+                self.windows.insert((placed.pack, nth), bytes.clone());
                 bytes
             }
         };
-        // It was longer when it was indexed.
-        if start + length > bytes.len() {
-            return Err(missing());
-        }
-        Ok(Piece { bytes, start, end: start + length })
+        let start = (placed.offset - start) as usize;
+        Ok(Piece { bytes, start, end: start + length as usize })
     }
 
     /// Finds a part that an entry names, and notes that it does.

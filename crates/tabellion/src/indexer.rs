@@ -1,4 +1,90 @@
-//! Keeps the search index behind the log.
-pub(crate) fn spawn(_: std::sync::Arc<tabellion_ledger::Ledger>, _: std::path::PathBuf) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async {})
+//! The search index behind the log.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tabellion_evidence::tree::Hash;
+use tabellion_ledger::{Catalog, Ledger, LedgerError, Reader};
+use tabellion_search::{CatchUpError, Index, SearchError, Source};
+use tokio::task::JoinHandle;
+
+/// What the index is made from.
+pub(crate) struct LogSource {
+    reader: Reader,
+    catalog: Mutex<Catalog>,
+}
+
+impl LogSource {
+    /// The catalog must not be behind the log.
+    pub(crate) fn new(reader: Reader, catalog: Catalog) -> Self {
+        Self { reader, catalog: Mutex::new(catalog) }
+    }
+}
+
+impl Source for LogSource {
+    type Error = LedgerError;
+
+    fn size(&self) -> Result<u64, LedgerError> {
+        // Not the checkpoint's: what is published is in the catalog a moment later.
+        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(catalog.position()?.map_or(0, |(size, _)| size).min(self.reader.checkpoint()?.size))
+    }
+
+    fn root(&self, size: u64) -> Result<Hash, LedgerError> {
+        self.reader.root(size, self.reader.checkpoint()?.size)
+    }
+
+    fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.reader.entries(bundle, size)
+    }
+
+    fn part(&self, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        match catalog.part(&self.reader, hash) {
+            // Damage is for `verify` to report. It must not keep everything after it from being found.
+            Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => Ok(None),
+            other => other,
+        }
+    }
+}
+
+/// Where the index of a data directory lies.
+pub(crate) fn path(data: &Path) -> PathBuf {
+    data.join("search/index.db")
+}
+
+/// Follows the log until it is aborted.
+pub(crate) fn spawn(ledger: Arc<Ledger>, data: PathBuf) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut published = ledger.published();
+        let mut opened: Option<(Index, LogSource)> = None;
+        loop {
+            let (reader, data) = (ledger.reader().clone(), data.clone());
+            let round = tokio::task::spawn_blocking(move || {
+                let (mut index, source) = match opened {
+                    Some(opened) => opened,
+                    None => open(reader, &data)?,
+                };
+                index.catch_up(&source)?;
+                Ok::<_, CatchUpError<LedgerError>>((index, source))
+            });
+            opened = match round.await {
+                Ok(Ok(opened)) => Some(opened),
+                Ok(Err(error)) => {
+                    // Derived, so nothing is lost; `search` will say it too.
+                    tracing::warn!(%error, "the search index is behind");
+                    None
+                }
+                Err(_) => None,
+            };
+            if published.changed().await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn open(reader: Reader, data: &Path) -> Result<(Index, LogSource), CatchUpError<LedgerError>> {
+    let catalog = Catalog::open(&tabellion_ledger::catalog_path(data)).map_err(CatchUpError::Source)?;
+    Ok((Index::open(&path(data)).map_err(|error: SearchError| error)?, LogSource::new(reader, catalog)))
 }
