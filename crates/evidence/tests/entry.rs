@@ -102,7 +102,11 @@ fn refuses_to_write_what_it_would_not_read() {
 
 #[test]
 fn a_manifest_survives_its_bytes() {
-    let manifest = Manifest { content: vec![part("frame", b"[\0]"), part("user", b"x")], original: vec![sha256(b"o")] };
+    let manifest = Manifest {
+        content: vec![part("frame", b"[\0]"), part("user", b"x")],
+        original: vec![sha256(b"o")],
+        tokens: vec!["EMAIL_ADDRESS:k7f3q2ab".to_owned()],
+    };
     assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
     assert_eq!(Manifest::parse(br#"{"content":[],"original":[]}"#), Err(EntryError::Content));
     assert_eq!(Manifest::parse(b"[[],[]]"), Err(EntryError::Malformed));

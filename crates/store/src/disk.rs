@@ -23,7 +23,7 @@ pub trait DiskFile: Send + Sync {
 
 /// A tree of files, named by relative paths with `/`; the root is the empty path.
 pub trait Disk: Send + Sync {
-    /// Opens a file for reading and writing; `None` when there is none.
+    /// Opens a file for reading, and for writing where that is allowed; `None` when there is none.
     fn open(&self, path: &str) -> io::Result<Option<Box<dyn DiskFile>>>;
     /// Creates an empty file, or empties the one that is there.
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>>;
@@ -101,6 +101,12 @@ impl Disk for RealDisk {
         match OpenOptions::new().read(true).write(true).open(self.at(path)) {
             Ok(file) => Ok(Some(Box::new(RealFile(file)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // An archive that nobody can write to can still be read.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+            {
+                Ok(Some(Box::new(RealFile(File::open(self.at(path))?))))
+            }
             Err(error) => Err(error),
         }
     }
