@@ -1,5 +1,9 @@
 //! Binary data in text: nobody can redact what cannot be read, so its place is taken by its size.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 /// So many characters of base64 and nothing else are data. Shorter runs are identifiers and keys.
 const BASE64_LEAST: usize = 256;
 
@@ -31,10 +35,12 @@ pub(crate) fn whole(text: &str) -> Option<String> {
 
 /// The text with its base64 `data:` URLs replaced; `None` if it has none.
 pub(crate) fn data_urls(text: &str) -> Option<String> {
+    /// Made once: it is looked for in every string of every document.
+    static MARK: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b";base64,"));
     let bytes = text.as_bytes();
     let mut out: Option<String> = None;
     let mut done = 0;
-    for at in memchr::memmem::find_iter(bytes, b";base64,") {
+    for at in MARK.find_iter(bytes) {
         // The media type and its parameters stand between `data:` and `;base64,`.
         let head = at.saturating_sub(128).max(done);
         let head = text.ceil_char_boundary(head);

@@ -14,6 +14,7 @@
 //!
 //! Text that is already redacted (`[ENTITY:token]`) is neither found nor read as context.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Finding;
 use crate::normal::Normalized;
-use crate::rules::{self, Boundary, EMBEDDED, Recognizer, RuleError};
+use crate::rules::{self, Boundary, ContextWord, EMBEDDED, Recognizer, RuleError};
 use crate::validate::Check;
 
 /// The score from which a finding counts, unless a rules file says otherwise.
@@ -75,14 +76,17 @@ struct Candidate {
 struct Scan<'a> {
     engine: &'a Engine,
     text: &'a str,
-    /// The words of the key under which the text stands, as [`push_words`] writes them.
-    key: String,
+    /// What the text stands under.
+    context: Option<&'a str>,
+    /// Its words, as [`push_words`] writes them, once a rule asks. Most strings of a JSON text interest no rule, so that
+    /// what is prepared for each of them is what costs.
+    key: OnceCell<String>,
     threshold: f32,
     entities: Option<&'a [&'a str]>,
     /// Spans of tokens that earlier redaction left.
     tokens: Vec<(usize, usize)>,
     candidates: Vec<Candidate>,
-    /// Where each rule goes on after what it found.
+    /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
     /// An upper bound of the bytes looked at.
     steps: usize,
@@ -207,22 +211,16 @@ impl Engine {
         threshold: f32,
         entities: Option<&[&str]>,
     ) -> (Vec<Candidate>, usize) {
-        let mut key = String::new();
-        if let Some(context) = context {
-            let tokens = tokens_in(context);
-            let from = context.ceil_char_boundary(context.len().saturating_sub(KEY_BYTES_MAX));
-            key.push(' ');
-            push_words(&mut key, &context[from..], from, &tokens, usize::MAX, false);
-        }
         let mut scan = Scan {
             engine: self,
             text,
-            key,
+            context,
+            key: OnceCell::new(),
             threshold,
             entities,
             tokens: tokens_in(text),
             candidates: Vec::new(),
-            resume: vec![0; self.recognizers.len()],
+            resume: Vec::new(),
             steps: text.len(),
         };
         if context.is_some() {
@@ -256,7 +254,7 @@ impl Scan<'_> {
                 let trigger = &engine.recognizers[rule].trigger;
                 let mut start = found.start();
                 if let Some(class) = &trigger.back {
-                    let least = start.saturating_sub(trigger.back_max).max(self.resume[rule]);
+                    let least = start.saturating_sub(trigger.back_max).max(self.resume_of(rule));
                     while start > least && class[bytes[start - 1] as usize] {
                         start -= 1;
                     }
@@ -304,7 +302,7 @@ impl Scan<'_> {
         let engine = self.engine;
         let recognizer = &engine.recognizers[rule];
         let bytes = self.text.as_bytes();
-        if start < self.resume[rule] || start >= bytes.len() {
+        if start < self.resume_of(rule) || start >= bytes.len() {
             return;
         }
         if recognizer.boundary == Boundary::Word && start > 0 && is_word(bytes[start - 1]) && is_word(bytes[start]) {
@@ -357,9 +355,29 @@ impl Scan<'_> {
             }
         }
         if let Some(best) = best {
+            if self.resume.is_empty() {
+                self.resume = vec![0; engine.recognizers.len()];
+            }
             self.resume[rule] = best.end;
             self.candidates.push(best);
         }
+    }
+
+    fn resume_of(&self, rule: usize) -> usize {
+        self.resume.get(rule).copied().unwrap_or(0)
+    }
+
+    fn key(&self) -> &str {
+        self.key.get_or_init(|| {
+            let mut key = String::new();
+            if let Some(context) = self.context {
+                let tokens = tokens_in(context);
+                let from = context.ceil_char_boundary(context.len().saturating_sub(KEY_BYTES_MAX));
+                key.push(' ');
+                push_words(&mut key, &context[from..], from, &tokens, usize::MAX, false);
+            }
+            key
+        })
     }
 
     /// Whether a token began before this place and goes on.
@@ -394,7 +412,7 @@ impl Scan<'_> {
             return None;
         }
         self.steps += BEFORE_BYTES + AFTER_BYTES;
-        let mut near = String::with_capacity(BEFORE_BYTES + AFTER_BYTES + self.key.len() + 8);
+        let mut near = String::with_capacity(BEFORE_BYTES + AFTER_BYTES + self.key().len() + 8);
         let before = self.text.ceil_char_boundary(from.saturating_sub(BEFORE_BYTES));
         let after = self.text.floor_char_boundary((to + AFTER_BYTES).min(self.text.len()));
         near.push(' ');
@@ -402,8 +420,8 @@ impl Scan<'_> {
         near.push_str("| ");
         push_words(&mut near, &self.text[to..after], to, &self.tokens, AFTER_WORDS, false);
         near.push_str("| ");
-        near.push_str(&self.key);
-        words.iter().find(|word| says(&near, word)).cloned()
+        near.push_str(self.key());
+        words.iter().find(|word| says(&near, word)).map(|word| word.text.clone())
     }
 }
 
@@ -481,9 +499,10 @@ fn push_words(near: &mut String, text: &str, offset: usize, tokens: &[(usize, us
 }
 
 /// Whether words contain a context word: a short one as a word (or its plural), a longer one at a word's start.
-fn says(near: &str, word: &str) -> bool {
+fn says(near: &str, word: &ContextWord) -> bool {
+    let (finder, word) = (&word.finder, &*word.text);
     let mut from = 0;
-    while let Some(i) = near[from..].find(word) {
+    while let Some(i) = finder.find(&near.as_bytes()[from..]) {
         let at = from + i;
         let end = at + word.len();
         let starts = near[..at].ends_with(' ') || word.len() >= 5 || !word.is_ascii();

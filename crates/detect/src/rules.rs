@@ -160,6 +160,20 @@ pub(crate) struct Pattern {
     pub(crate) validator: Option<(Arc<str>, Validator)>,
 }
 
+/// A word that makes a rule's findings near it more likely.
+#[derive(Debug)]
+pub(crate) struct ContextWord {
+    pub(crate) text: Arc<str>,
+    /// Looks for it; making one for each look would cost more than looking.
+    pub(crate) finder: memchr::memmem::Finder<'static>,
+}
+
+impl ContextWord {
+    fn new(word: &str) -> Self {
+        Self { text: Arc::from(word), finder: memchr::memmem::Finder::new(word.as_bytes()).into_owned() }
+    }
+}
+
 pub(crate) struct Recognizer {
     pub(crate) name: Arc<str>,
     pub(crate) entity: Arc<str>,
@@ -167,7 +181,7 @@ pub(crate) struct Recognizer {
     pub(crate) boundary: Boundary,
     pub(crate) window: usize,
     pub(crate) patterns: Vec<Pattern>,
-    pub(crate) context: Vec<Arc<str>>,
+    pub(crate) context: Vec<ContextWord>,
     #[cfg_attr(not(test), allow(dead_code, reason = "read by the test of the rules"))]
     pub(crate) examples: Examples,
 }
@@ -279,7 +293,7 @@ fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, Ru
         boundary: raw.boundary,
         window: raw.window,
         patterns,
-        context: raw.context.iter().map(|word| Arc::from(word.to_lowercase())).collect(),
+        context: raw.context.iter().map(|word| ContextWord::new(&word.to_lowercase())).collect(),
         examples: Examples { source: raw.source, matches: raw.r#match, no_matches: raw.no_match },
     })
 }

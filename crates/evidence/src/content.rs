@@ -32,12 +32,21 @@ pub enum PackError {
 ///
 /// When the part has 4 GiB or more.
 pub fn encode_part(pack: &mut Vec<u8>, part: &[u8]) -> Hash {
-    let length = u32::try_from(part.len()).expect("a part has less than 4 GiB");
     let hash = sha256(part);
+    encode_named_part(pack, &hash, part);
+    hash
+}
+
+/// Appends a part whose name, its SHA-256, is known already.
+///
+/// # Panics
+///
+/// When the part has 4 GiB or more.
+pub fn encode_named_part(pack: &mut Vec<u8>, hash: &Hash, part: &[u8]) {
+    let length = u32::try_from(part.len()).expect("a part has less than 4 GiB");
     pack.extend_from_slice(&hash.0);
     pack.extend_from_slice(&length.to_be_bytes());
     pack.extend_from_slice(part);
-    hash
 }
 
 /// A part in a pack: its name, its bytes, and the offset at which the bytes

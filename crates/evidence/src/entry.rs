@@ -369,12 +369,11 @@ impl Entry {
             return Err(EntryError::TooLong);
         }
         refuse_duplicates(bytes)?;
-        // The version first: another one may have other members.
-        let version: Version = from_object(bytes)?;
-        if version.v != VERSION {
-            return Err(EntryError::Version);
-        }
-        let entry: Self = from_object(bytes)?;
+        // Another version may have other members, so that it cannot be read is no news.
+        let entry: Self = from_object(bytes).map_err(|error| match from_object::<Version>(bytes) {
+            Ok(version) if version.v != VERSION => EntryError::Version,
+            _ => error,
+        })?;
         entry.check()?;
         Ok(entry)
     }
@@ -396,6 +395,23 @@ impl Entry {
             Some(content) => content.check(),
             None => Ok(()),
         }
+    }
+}
+
+/// What an entry is about, for whoever needs to know only that: read without checking the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Heading {
+    /// What it is about.
+    pub kind: Kind,
+    /// The exchange's ULID.
+    #[serde(default)]
+    pub exchange: Option<String>,
+}
+
+impl Heading {
+    /// Reads an entry's heading.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        from_object(bytes)
     }
 }
 

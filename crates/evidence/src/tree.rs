@@ -57,7 +57,9 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        let mut text = [0; 2 * Self::BYTES];
+        hex::encode_to_slice(self.0, &mut text).expect("twice as many digits as bytes");
+        f.write_str(std::str::from_utf8(&text).expect("digits are ascii"))
     }
 }
 

@@ -17,7 +17,11 @@ pub struct RelayBody(Inner);
 #[derive(Debug)]
 enum Inner {
     Whole(Option<Bytes>),
-    Relayed(mpsc::Receiver<Message>),
+    Relayed {
+        messages: mpsc::Receiver<Message>,
+        /// What came before the break has had its chance to leave.
+        let_go: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -44,7 +48,7 @@ pub struct BrokenOff;
 /// A relayed body and the handler's end of it.
 pub fn relay() -> (Relay, RelayBody) {
     let (sender, receiver) = mpsc::channel(FRAMES);
-    (Relay(sender), RelayBody(Inner::Relayed(receiver)))
+    (Relay(sender), RelayBody(Inner::Relayed { messages: receiver, let_go: false }))
 }
 
 impl Relay {
@@ -77,11 +81,18 @@ impl Body for RelayBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.get_mut().0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data).map(Ok)),
-            Inner::Relayed(receiver) => receiver.poll_recv(cx).map(|message| match message {
-                Some(Message::Data(bytes)) => Some(Ok(Frame::data(bytes))),
-                Some(Message::End) => None,
-                None => Some(Err(BrokenOff)),
-            }),
+            Inner::Relayed { messages, let_go } => match std::task::ready!(messages.poll_recv(cx)) {
+                Some(Message::Data(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Message::End) => Poll::Ready(None),
+                // hyper throws away what it has not written when a body fails, the head included, and writes what it
+                // has when a body is not ready.
+                None if !*let_go => {
+                    *let_go = true;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                None => Poll::Ready(Some(Err(BrokenOff))),
+            },
         }
     }
 
@@ -92,7 +103,7 @@ impl Body for RelayBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Inner::Relayed(_) => SizeHint::default(),
+            Inner::Relayed { .. } => SizeHint::default(),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! it and it is made again; whoever changes it can hide things from `show` and `search`, but not from `verify`, and
 //! can make the ledger store a part twice or, by naming a part that is not there, not at all, which `verify` finds.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tabellion_evidence::content;
-use tabellion_evidence::entry::{Entry, Kind};
+use tabellion_evidence::entry::{Heading, Kind};
 use tabellion_evidence::tile;
 use tabellion_evidence::tree::Hash;
 
@@ -138,9 +139,21 @@ impl Catalog {
         Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
     }
 
-    /// Whether a part is stored.
-    pub(crate) fn has_part(&self, hash: &Hash) -> Result<bool, LedgerError> {
-        Ok(self.db.prepare_cached("SELECT 1 FROM part WHERE hash = ?")?.exists(params![hash.0])?)
+    /// Which of these parts are stored.
+    pub(crate) fn known_parts(&mut self, hashes: &[Hash]) -> Result<HashSet<Hash>, LedgerError> {
+        // One transaction: SQLite locks and looks for news once, not once a part.
+        let transaction = self.db.transaction()?;
+        let mut known = HashSet::new();
+        {
+            let mut statement = transaction.prepare_cached("SELECT 1 FROM part WHERE hash = ?")?;
+            for hash in hashes {
+                if statement.exists(params![hash.0])? {
+                    known.insert(*hash);
+                }
+            }
+        }
+        transaction.finish()?;
+        Ok(known)
     }
 
     /// The bytes of a part; `None` when no published pack has it.
@@ -179,7 +192,7 @@ impl Catalog {
 /// What a publication added.
 pub(crate) struct Batch<'a> {
     pub(crate) first: u64,
-    pub(crate) entries: &'a [Vec<u8>],
+    pub(crate) entries: &'a [&'a [u8]],
     /// Hash, offset and length in the pack `content/<first>`.
     pub(crate) parts: &'a [(Hash, usize, usize)],
     pub(crate) root: Hash,
@@ -197,9 +210,9 @@ fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
 
 fn note_entry(db: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerError> {
     // Entries that are no exchanges, or not even ours, are none of the catalog's business.
-    let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
-    let Some(exchange) = entry.exchange else { return Ok(()) };
-    let column = match entry.kind {
+    let Ok(heading) = Heading::parse(entry) else { return Ok(()) };
+    let Some(exchange) = heading.exchange else { return Ok(()) };
+    let column = match heading.kind {
         Kind::Request => "request",
         Kind::Response => "response",
         _ => return Ok(()),

@@ -42,6 +42,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tabellion_evidence::tile::ENTRY_BYTES_MAX;
+use tabellion_evidence::tree::{self, Hash};
 use tabellion_store::{Disk, DiskStore, RealDisk, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
@@ -196,13 +197,38 @@ pub struct Append {
     /// The leaf's bytes.
     pub entry: Vec<u8>,
     /// The redacted parts that the entry names.
-    pub parts: Vec<Arc<[u8]>>,
+    pub parts: Vec<Part>,
+}
+
+/// Part of a redacted body, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    hash: Hash,
+    bytes: Arc<[u8]>,
+}
+
+impl Part {
+    /// Hashes the bytes.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { hash: tree::sha256(&bytes), bytes }
+    }
+
+    /// The SHA-256 of the bytes, which is the part's name.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Append {
     fn bytes(&self) -> usize {
         // What is counted per entry beside its bytes keeps a flood of empty ones bounded too.
-        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.len()).sum::<usize>()
+        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.bytes.len()).sum::<usize>()
     }
 }
 

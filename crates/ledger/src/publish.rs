@@ -75,8 +75,8 @@ impl Publisher {
         let mut pack = Vec::new();
         let mut parts = Vec::new();
         for part in records.iter().flat_map(|record| &record.parts) {
-            let hash = content::encode_part(&mut pack, part);
-            parts.push((hash, pack.len() - part.len(), part.len()));
+            content::encode_named_part(&mut pack, &part.hash(), part.bytes());
+            parts.push((part.hash(), pack.len() - part.bytes().len(), part.bytes().len()));
         }
         let mut edge = self.edge.clone();
         let (mut objects, replaced) = edge.append(records.iter().map(|record| &*record.entry));
@@ -94,7 +94,7 @@ impl Publisher {
         self.unpublished = Some(note);
         self.finish()?;
 
-        let entries: Vec<Vec<u8>> = records.iter().map(|record| record.entry.clone()).collect();
+        let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
         let mut catalog = lock(&self.catalog);
         let current = catalog.position()?.map_or(0, |(size, _)| size) == first;
         let advanced = if current {

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tabellion_evidence::tree::{self, Hash};
+use tabellion_evidence::tree::Hash;
 use tabellion_store::Disk;
 
 use crate::wal::{Failure, Record, Wal};
-use crate::{Append, Catalog, LedgerError};
+use crate::{Append, Catalog, LedgerError, Part};
 
 pub(crate) struct Sequencer<D> {
     wal: Wal<D>,
@@ -47,20 +47,18 @@ impl<D: Disk> Sequencer<D> {
     /// Returns the first position.
     pub(crate) fn sequence(&mut self, appends: Vec<Append>) -> Result<(u64, Vec<Record>), Failure> {
         let first = self.next;
+        let mut known = self.known_parts(&appends)?;
         let mut fresh: Vec<(Hash, u64)> = Vec::new();
-        let mut in_group = HashSet::new();
         let mut records = Vec::with_capacity(appends.len());
-        for (index, append) in (first..).zip(appends) {
-            let mut parts = Vec::new();
-            for part in append.parts {
-                let hash = tree::sha256(&part);
-                if !in_group.contains(&hash) && !self.has_part(&hash)? {
-                    in_group.insert(hash);
-                    fresh.push((hash, index));
-                    parts.push(part.to_vec());
+        for (index, mut append) in (first..).zip(appends) {
+            append.parts.retain(|part| {
+                let is_fresh = !self.recent.contains_key(&part.hash()) && known.insert(part.hash());
+                if is_fresh {
+                    fresh.push((part.hash(), index));
                 }
-            }
-            records.push(Record { entry: append.entry, parts });
+                is_fresh
+            });
+            records.push(Record { entry: append.entry, parts: append.parts });
         }
         self.wal.append(first, &records)?;
         self.next += records.len() as u64;
@@ -68,12 +66,14 @@ impl<D: Disk> Sequencer<D> {
         Ok((first, records))
     }
 
-    fn has_part(&self, hash: &Hash) -> Result<bool, Failure> {
-        if self.recent.contains_key(hash) {
-            return Ok(true);
+    fn known_parts(&self, appends: &[Append]) -> Result<HashSet<Hash>, Failure> {
+        let parts = appends.iter().flat_map(|append| &append.parts);
+        let asked: Vec<Hash> = parts.map(Part::hash).filter(|hash| !self.recent.contains_key(hash)).collect();
+        if asked.is_empty() {
+            return Ok(HashSet::new());
         }
         // Storing a part twice would be found by `verify`, so a catalog that does not answer refuses the append.
-        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        catalog.has_part(hash).map_err(|_: LedgerError| Failure::Refused(io::Error::other("the catalog failed")))
+        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        catalog.known_parts(&asked).map_err(|_: LedgerError| Failure::Refused(io::Error::other("the catalog failed")))
     }
 }

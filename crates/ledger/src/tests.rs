@@ -60,7 +60,7 @@ fn open(disk: &SimDisk) -> Result<Recovered<SimDisk>, LedgerError> {
 }
 
 fn append(entry: &str, parts: &[&str]) -> Append {
-    Append { entry: entry.as_bytes().to_vec(), parts: parts.iter().map(|part| Arc::from(part.as_bytes())).collect() }
+    Append { entry: entry.as_bytes().to_vec(), parts: parts.iter().map(|part| Part::new(part.as_bytes())).collect() }
 }
 
 /// What the published log holds, after everything in it was recomputed.

@@ -24,6 +24,8 @@ use std::io;
 
 use tabellion_store::{Disk, DiskFile};
 
+use crate::Part;
+
 const SEGMENT_MAGIC: &[u8; 8] = b"TBLWAL1\n";
 const BATCH_MAGIC: &[u8; 4] = b"TBat";
 const SEGMENT_HEAD: usize = 8 + 16;
@@ -37,13 +39,13 @@ const RESERVE_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) entry: Vec<u8>,
-    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Record {
     /// Roughly how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.len()).sum::<usize>()
+        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.bytes().len()).sum::<usize>()
     }
 }
 
@@ -180,7 +182,7 @@ fn encode(nonce: &[u8; 16], first: u64, records: &[Record]) -> Vec<u8> {
         put(&mut batch, &record.entry);
         batch.extend_from_slice(&(record.parts.len() as u32).to_be_bytes());
         for part in &record.parts {
-            put(&mut batch, part);
+            put(&mut batch, part.bytes());
         }
     }
     let length = u32::try_from(batch.len() - BATCH_HEAD).expect("batches are limited to far less than 4 GiB");
@@ -212,7 +214,7 @@ fn decode(nonce: &[u8; 16], bytes: &[u8]) -> Option<(u64, Vec<Record>, usize)> {
         .map(|_| {
             let entry = take(&mut rest)?.to_vec();
             let parts = take_number(&mut rest)?;
-            let parts = (0..parts).map(|_| take(&mut rest).map(<[u8]>::to_vec)).collect::<Option<_>>()?;
+            let parts = (0..parts).map(|_| take(&mut rest).map(Part::new)).collect::<Option<_>>()?;
             Some(Record { entry, parts })
         })
         .collect::<Option<Vec<_>>>()?;
@@ -295,7 +297,7 @@ mod tests {
     use super::*;
 
     fn record(text: &str) -> Record {
-        Record { entry: text.as_bytes().to_vec(), parts: vec![b"part".to_vec(), Vec::new()] }
+        Record { entry: text.as_bytes().to_vec(), parts: vec![Part::new(*b"part"), Part::new([])] }
     }
 
     fn written(batches: &[&[&str]]) -> (SimDisk, usize) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tabellion_evidence::tree::Hash;
 use tabellion_ledger::{Catalog, Ledger, LedgerError, Reader};
@@ -53,6 +54,12 @@ pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("search/index.db")
 }
 
+/// Indexing waits until nothing has been published for so long …
+const QUIET: Duration = Duration::from_secs(2);
+/// … but not longer than this. Larger batches cost less, and exchanges come first; whoever searches meanwhile indexes
+/// what is missing before looking.
+const BEHIND_MAX: Duration = Duration::from_secs(20);
+
 /// Follows the log until it is aborted.
 pub(crate) fn spawn(ledger: Arc<Ledger>, data: PathBuf) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -79,6 +86,14 @@ pub(crate) fn spawn(ledger: Arc<Ledger>, data: PathBuf) -> JoinHandle<()> {
             };
             if published.changed().await.is_err() {
                 return;
+            }
+            let latest = Instant::now() + BEHIND_MAX;
+            while Instant::now() < latest {
+                match tokio::time::timeout(QUIET, published.changed()).await {
+                    Err(_) => break,
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return,
+                }
             }
         }
     })

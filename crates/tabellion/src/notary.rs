@@ -16,7 +16,7 @@ use tabellion_detect::{Found, Redacted, Redactor};
 use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Split, split_request, split_response};
-use tabellion_ledger::{Append, AppendError, Ledger};
+use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
 
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
@@ -51,8 +51,7 @@ pub(crate) struct Notary {
 
 /// What redaction made of a part.
 struct KnownPart {
-    sha256: Hash,
-    redacted: Arc<[u8]>,
+    redacted: ledger::Part,
     findings: BTreeMap<String, u32>,
     tokens: Vec<String>,
 }
@@ -73,13 +72,13 @@ impl KnownParts {
     }
 
     fn remember(&mut self, key: Hash, part: Arc<KnownPart>) {
-        self.bytes += part.redacted.len();
+        self.bytes += part.redacted.bytes().len();
         if let Some(old) = self.parts.put(key, part) {
-            self.bytes -= old.redacted.len();
+            self.bytes -= old.redacted.bytes().len();
         }
         while self.bytes > KNOWN_BYTES_MAX {
             let Some((_, old)) = self.parts.pop_lru() else { break };
-            self.bytes -= old.redacted.len();
+            self.bytes -= old.redacted.bytes().len();
         }
     }
 }
@@ -146,7 +145,7 @@ impl Notary {
 }
 
 /// Moves what can grow out of an entry into a part of its own, and names that.
-fn move_lists(entry: &mut Entry) -> Arc<[u8]> {
+fn move_lists(entry: &mut Entry) -> ledger::Part {
     let mut manifest = Manifest::default();
     if let Some(content) = &mut entry.content {
         manifest.content = std::mem::take(&mut content.parts);
@@ -157,11 +156,11 @@ fn move_lists(entry: &mut Entry) -> Arc<[u8]> {
     if let Some(redaction) = &mut entry.redaction {
         manifest.tokens = std::mem::take(&mut redaction.tokens);
     }
-    let bytes: Arc<[u8]> = manifest.to_bytes().into();
+    let part = ledger::Part::new(manifest.to_bytes());
     if let Some(content) = &mut entry.content {
-        content.manifest = Some(tabellion_evidence::tree::sha256(&bytes));
+        content.manifest = Some(part.hash());
     }
-    bytes
+    part
 }
 
 /// A commitment in the making: `SHA-256(salt || bytes)`.
@@ -176,6 +175,11 @@ impl Commitment {
         self.bytes += bytes.len() as u64;
     }
 
+    /// How many bytes there were so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn finish(self) -> (u64, Hash) {
         (self.bytes, Hash(self.hasher.finalize().into()))
     }
@@ -184,7 +188,7 @@ impl Commitment {
 /// An entry in the making.
 pub(crate) struct Draft {
     pub(crate) entry: Entry,
-    parts: Vec<Arc<[u8]>>,
+    parts: Vec<ledger::Part>,
     fresh: Vec<(Hash, Arc<KnownPart>)>,
     findings: BTreeMap<String, u32>,
     tokens: Vec<String>,
@@ -297,9 +301,9 @@ impl Draft {
         let mut whole = Sha256::new();
         let mut bytes = 0;
         let mut rest = pieces.parts.iter();
-        for (position, stretch) in pieces.frame.redacted.split(|&byte| byte == 0).enumerate() {
+        for (position, stretch) in pieces.frame.redacted.bytes().split(|&byte| byte == 0).enumerate() {
             let part = if position == 0 { None } else { rest.next() };
-            for bytes_of in [part.map_or(&[][..], |(part, _)| &part.redacted), stretch] {
+            for bytes_of in [part.map_or(&[][..], |(part, _)| part.redacted.bytes()), stretch] {
                 whole.update(bytes_of);
                 bytes += bytes_of.len() as u64;
             }
@@ -341,7 +345,7 @@ impl Draft {
         }
         let frame = String::from_utf8(split.frame(body.as_bytes())).ok()?;
         let frame = known(notary.redactor.json_frame(&frame)?);
-        let holes = frame.redacted.iter().filter(|&&byte| byte == 0).count();
+        let holes = frame.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
         if holes != split.parts.len() {
             return None;
         }
@@ -373,8 +377,8 @@ impl KnownPart {
     fn listed(&self, role: &str) -> Part {
         Part {
             role: role.to_owned(),
-            sha256: self.sha256,
-            bytes: self.redacted.len() as u64,
+            sha256: self.redacted.hash(),
+            bytes: self.redacted.bytes().len() as u64,
             findings: self.findings.clone(),
         }
     }
@@ -383,8 +387,7 @@ impl KnownPart {
 fn known(redacted: Redacted) -> KnownPart {
     let Redacted { text, findings, tokens } = redacted;
     let findings: BTreeMap<String, u32> = tabellion_detect::counts(&findings as &[Found]);
-    let bytes: Arc<[u8]> = text.into_bytes().into();
-    KnownPart { sha256: tabellion_evidence::tree::sha256(&bytes), redacted: bytes, findings, tokens }
+    KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, tokens }
 }
 
 /// Now, UTC, RFC 3339 with microseconds.

@@ -361,7 +361,7 @@ impl Pipeline {
         self.notary.metrics.overhead_seconds(begun.before + ended.elapsed());
         match recorded {
             Ok(()) => client.release(end).await,
-            Err(error) => client.withhold(target.upstream.kind, error).await,
+            Err(error) => client.withhold(target.upstream.kind, is_stream && encoding.is_none(), error).await,
         }
     }
 
@@ -633,7 +633,9 @@ impl Stream {
             (Some(unreadable), _) => unreadable,
             (None, _) if assembled.oversized > 0 => Readable::TooLarge,
             (None, Some(body)) => text(Cow::Owned(body), "application/json"),
-            (None, None) => Readable::Empty,
+            (None, None) if commitment.bytes() == 0 => Readable::Empty,
+            // Something came, but no event in it.
+            (None, None) => Readable::Binary,
         };
         Told { readable, commitment, stream }
     }
@@ -744,10 +746,15 @@ impl Client {
     }
 
     /// The answer could not be recorded, so its end stays here. A client that has nothing yet gets a clear error; one
-    /// that has the beginning of a stream gets an error event; and the answer is broken off.
-    async fn withhold(mut self, kind: dialect::Kind, error: AppendError) {
+    /// that has the beginning of a stream gets an error event; and the answer is broken off. Within any other answer
+    /// words of ours would pass for the provider's.
+    async fn withhold(mut self, kind: dialect::Kind, takes_events: bool, error: AppendError) {
         if let Some((reply, _)) = self.head.take() {
             let _ = reply.send(not_recorded(kind, error));
+            return;
+        }
+        log_not_recorded(error);
+        if !takes_events {
             return;
         }
         let body = error_body(kind, 503, "not_recorded", NOT_RECORDED);
@@ -764,8 +771,12 @@ const NOT_RECORDED: &str = "The exchange could not be recorded, so it was stoppe
 
 /// The answer to what could not be recorded.
 fn not_recorded(kind: dialect::Kind, error: AppendError) -> Response<RelayBody> {
-    tracing::error!(%error, "an exchange was refused because it could not be recorded");
+    log_not_recorded(error);
     own_answer(kind, StatusCode::SERVICE_UNAVAILABLE, "not_recorded", NOT_RECORDED, None)
+}
+
+fn log_not_recorded(error: AppendError) {
+    tracing::error!(%error, "an exchange was stopped because it could not be recorded");
 }
 
 /// An answer of the gateway's own, in the shape that the provider's client expects.

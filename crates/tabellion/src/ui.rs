@@ -29,6 +29,30 @@ pub(crate) fn note(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// What stdout can show.
+pub(crate) struct Terminal {
+    /// How many columns it has; none when it is no terminal.
+    pub(crate) width: Option<usize>,
+    /// Whether somebody may want colours.
+    pub(crate) colour: bool,
+}
+
+/// Asks what stdout is.
+pub(crate) fn terminal() -> Terminal {
+    let out = std::io::stdout();
+    if !out.is_terminal() {
+        return Terminal { width: None, colour: false };
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let columns = rustix::termios::tcgetwinsize(&out).map_or(0, |size| usize::from(size.ws_col));
+    Terminal {
+        // A terminal that does not say is as wide as they used to be.
+        width: Some(if columns == 0 { 80 } else { columns }),
+        // https://no-color.org
+        colour: variable("NO_COLOR").is_none() && variable("TERM").is_some_and(|term| term != "dumb"),
+    }
+}
+
 /// A bar for long work, on a terminal's stderr; elsewhere nothing is drawn.
 pub(crate) fn progress(length: u64, what: &'static str) -> indicatif::ProgressBar {
     if !std::io::stderr().is_terminal() {

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod bench;
+mod demo;
 mod detect;
 mod prove;
 mod search;
@@ -24,7 +25,7 @@ use crate::ui;
 pub(crate) fn run(command: Command) -> Ended {
     match command {
         Command::Serve(args) => serve::run(&args),
-        Command::Demo(_) => Err(Failure::internal("not yet")),
+        Command::Demo(args) => demo::run(&args),
         Command::Detect(args) => detect::detect(&args),
         Command::Redact(args) => detect::redact(&args),
         Command::Verify(args) => verify::run(&args),
