@@ -111,8 +111,7 @@ impl Upstreams {
     ) -> Result<Response<Incoming>, Unreachable> {
         let upstream = target.upstream;
         let path = format!("{}{}", upstream.base, target.path);
-        let path =
-            if path.is_empty() { Ok(PathAndQuery::from_static("/")) } else { path.parse() };
+        let path = if path.is_empty() { Ok(PathAndQuery::from_static("/")) } else { path.parse() };
         let uri = Uri::builder()
             .scheme(upstream.scheme.clone())
             .authority(upstream.authority.clone())
@@ -123,9 +122,10 @@ impl Upstreams {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = request_headers(headers);
-        self.client.request(request).await.map_err(|error| {
-            if error.is_connect() { Unreachable::Connect } else { Unreachable::BrokeOff }
-        })
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| if error.is_connect() { Unreachable::Connect } else { Unreachable::BrokeOff })
     }
 }
 
@@ -159,8 +159,7 @@ fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
 /// What a provider gets of a client's headers: not what is meant for Tabellion.
 fn request_headers(headers: &HeaderMap) -> HeaderMap {
     let mut kept = without_hop_by_hop(headers);
-    let ours: Vec<HeaderName> =
-        kept.keys().filter(|name| name.as_str().starts_with("x-tabellion-")).cloned().collect();
+    let ours: Vec<HeaderName> = kept.keys().filter(|name| name.as_str().starts_with("x-tabellion-")).cloned().collect();
     for name in ours {
         kept.remove(name);
     }

@@ -478,7 +478,13 @@ fn recover<D: Disk + Clone + 'static>(
 const GROUP_BYTES: usize = 8 << 20;
 
 fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublished_bytes_max: usize) {
+    let mut crowded = false;
     loop {
+        if crowded {
+            // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
+            // A lone caller never waits for this.
+            std::thread::yield_now();
+        }
         let mut queue = shared.lock();
         while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max) && !queue.closed {
             queue = shared.sequencer_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -491,6 +497,7 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
         }
         let group = take_group(&mut queue.waiting);
         drop(queue);
+        crowded = group.len() > 1;
 
         let bytes: usize = group.iter().map(|(append, _)| append.bytes()).sum();
         let (appends, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();

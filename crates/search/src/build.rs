@@ -145,7 +145,7 @@ impl<S: Source> Batch<'_, S> {
             return Ok(());
         }
         self.note_redaction(index, entry)?;
-        if let Some(opening) = self.note_content(index, entry.content.as_ref())? {
+        if let Some(opening) = self.note_content(index, entry.content.as_ref(), false)? {
             self.db
                 .prepare_cached("UPDATE exchange SET opening = ? WHERE entry = ?")?
                 .execute(params![opening, index as i64])?;
@@ -167,7 +167,7 @@ impl<S: Source> Batch<'_, S> {
             .optional()?;
         let Some(request) = request else { return Ok(()) };
         self.note_redaction(request as u64, entry)?;
-        self.note_content(request as u64, entry.content.as_ref())?;
+        self.note_content(request as u64, entry.content.as_ref(), true)?;
         Ok(())
     }
 
@@ -202,11 +202,13 @@ impl<S: Source> Batch<'_, S> {
         Ok(())
     }
 
-    /// Adds the text of the parts that no entry before has named, and gives a line of the user's last message.
+    /// Adds what is said in this exchange: the parts that no entry before has named, the user's last message and the
+    /// answer. What a chat repeats of its history is not indexed again. Gives a line of the user's last message.
     fn note_content(
         &mut self,
         request: u64,
         content: Option<&Content>,
+        is_answer: bool,
     ) -> Result<Option<String>, CatchUpError<S::Error>> {
         let Some(content) = content else { return Ok(None) };
         let manifest;
@@ -228,25 +230,22 @@ impl<S: Source> Batch<'_, S> {
         let mut text = String::new();
         for (nth, part) in parts.iter().enumerate() {
             let start = text.len();
-            let is_new = start + PART_BYTES_MAX <= ENTRY_TEXT_BYTES_MAX && !self.is_seen(&part.sha256)?;
-            if !is_new && users != Some(nth) {
+            if start + PART_BYTES_MAX > ENTRY_TEXT_BYTES_MAX {
+                break;
+            }
+            let is_new = !self.is_seen(&part.sha256)?;
+            if !is_new && !is_answer && users != Some(nth) {
                 continue;
             }
             let Some(bytes) = self.source.part(&part.sha256).map_err(CatchUpError::Source)? else { continue };
+            text::push_part(&mut text, &bytes, PART_BYTES_MAX);
             if is_new {
-                text::push_part(&mut text, &bytes, PART_BYTES_MAX);
                 self.db
                     .prepare_cached("INSERT INTO seen(part) VALUES (?)")?
                     .execute(params![&part.sha256.0[..SEEN_BYTES]])?;
             }
             if users == Some(nth) {
-                opening = Some(if is_new {
-                    line(&text[start..])
-                } else {
-                    let mut again = String::new();
-                    text::push_part(&mut again, &bytes, OPENING_BYTES);
-                    line(&again)
-                });
+                opening = Some(line(&text[start..]));
             }
         }
         // Where no user is said to have spoken, the text as such.

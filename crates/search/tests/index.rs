@@ -294,8 +294,9 @@ fn takes_a_text_only_with_the_exchange_that_is_first_to_have_it() {
 
     // Asked again, it is still what the exchange is shown by.
     log.request("C", &[("user", "first question")], &Said::default());
-    let hits = indexed(&log).search(&all()).unwrap();
-    assert_eq!(hits[0].snippet, "first question");
+    let index = indexed(&log);
+    assert_eq!(index.search(&all()).unwrap()[0].snippet, "first question");
+    assert_eq!(found(&index, &text("question")), ["C", "A"], "whoever asks the same is found too");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::notary::Notary;
 
 pub(crate) fn router(notary: Arc<Notary>) -> Router {
     Router::new()
+        .route("/", get(|| async { "tabellion: /log/checkpoint, /metrics, /healthz, /readyz\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -27,7 +27,9 @@ pub(crate) enum ConfigError {
     Value { key: String, expected: &'static str },
     #[error("two upstreams are called `{name}`")]
     Twice { name: String },
-    #[error("`{key}` is not a loopback address; set network.protected_by_others = true if a proxy in front of it provides TLS and credentials")]
+    #[error(
+        "`{key}` is not a loopback address; set network.protected_by_others = true if a proxy in front of it provides TLS and credentials"
+    )]
     Exposed { key: &'static str },
 }
 
@@ -136,7 +138,10 @@ impl Config {
             }
         }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
-            return Err(ConfigError::Value { key: "upstream.default".into(), expected: "true for one upstream at most" });
+            return Err(ConfigError::Value {
+                key: "upstream.default".into(),
+                expected: "true for one upstream at most",
+            });
         }
         Ok(())
     }
@@ -313,12 +318,27 @@ mod tests {
         for (text, message) in [
             ("orign = \"x\"", "there is no setting `orign`; did you mean `origin`?"),
             ("[gateway]\nlisen = \"x\"", "there is no setting `gateway.lisen`; did you mean `gateway.listen`?"),
-            ("[gateway]\nlisten = \"sk-secret\"", "the setting `gateway.listen` must be an address and a port, such as 127.0.0.1:8600"),
-            ("[gateway]\nconnections_max = \"x\"", "the setting `gateway.connections_max` must be of the same kind as its default"),
+            (
+                "[gateway]\nlisten = \"sk-secret\"",
+                "the setting `gateway.listen` must be an address and a port, such as 127.0.0.1:8600",
+            ),
+            (
+                "[gateway]\nconnections_max = \"x\"",
+                "the setting `gateway.connections_max` must be of the same kind as its default",
+            ),
             ("a = \n", "line 1 of the configuration is no TOML"),
-            ("[[upstream]]\nname = \"x\"\nkid = \"openai\"", "there is no setting `upstream.kid`; did you mean `upstream.kind`?"),
-            ("[[upstream]]\nname = \"x\"\nkind = \"openai\"\nurl = \"sk-secret\"", "the setting `upstream.url of x` must be an http or https URL"),
-            ("[[upstream]]\nname = \"v1\"\nkind = \"openai\"\nurl = \"http://x\"", "the setting `upstream.name` must be letters, digits, `-`, `_` and `.`, and not `v1`"),
+            (
+                "[[upstream]]\nname = \"x\"\nkid = \"openai\"",
+                "there is no setting `upstream.kid`; did you mean `upstream.kind`?",
+            ),
+            (
+                "[[upstream]]\nname = \"x\"\nkind = \"openai\"\nurl = \"sk-secret\"",
+                "the setting `upstream.url of x` must be an http or https URL",
+            ),
+            (
+                "[[upstream]]\nname = \"v1\"\nkind = \"openai\"\nurl = \"http://x\"",
+                "the setting `upstream.name` must be letters, digits, `-`, `_` and `.`, and not `v1`",
+            ),
             ("[detect]\nthreshold = 2.0", "the setting `detect.threshold` must be between 0.0 and 1.0"),
         ] {
             assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);

@@ -59,7 +59,11 @@ impl Metrics {
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
         r.register("findings", "What was found and redacted, by entity", metrics.findings.clone());
-        r.register("redacted_exchanges", "Exchanges in which something was redacted", metrics.redacted_exchanges.clone());
+        r.register(
+            "redacted_exchanges",
+            "Exchanges in which something was redacted",
+            metrics.redacted_exchanges.clone(),
+        );
         r.register("redact_seconds", "Time to redact and commit to a body", metrics.redact.clone());
         r.register("append_seconds", "Time until an entry was durable", metrics.append.clone());
         r.register("overhead_seconds", "Time that Tabellion added to an exchange", metrics.overhead.clone());

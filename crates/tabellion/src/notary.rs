@@ -6,6 +6,7 @@
 //! Chat APIs send the whole history again with every turn. A part that was recorded before is known by a keyed hash of
 //! its raw bytes and is neither scanned nor stored again, so the work grows with the new text.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -230,9 +231,9 @@ impl Draft {
     }
 
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an
-    /// e-mail address stands in a path.
+    /// e-mail address stands in a path; also what was so twice, as a URL within a URL is.
     pub(crate) fn operation(&mut self, notary: &Notary, method: &str, path: &str) -> String {
-        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let decoded = decoded(path);
         // Nothing that looks like a line break or another control character gets into a record's label.
         let decoded: String = decoded.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         format!("{method} {}", self.short(notary, &decoded, OPERATION_CHARS_MAX))
@@ -278,21 +279,14 @@ impl Draft {
     }
 
     /// Redacts a body, in parts, and commits to each of them and to the whole.
-    pub(crate) fn content(
-        &mut self,
-        notary: &Notary,
-        dialect: Dialect,
-        side: Side,
-        body: &str,
-        original: Commitment,
-    ) {
+    pub(crate) fn content(&mut self, notary: &Notary, dialect: Dialect, side: Side, body: &str, original: Commitment) {
         let started = std::time::Instant::now();
         let split = match side {
             Side::Request => split_request(dialect, body),
             Side::Response => split_response(dialect, body),
         };
         let pieces = self.redact_split(notary, body, &split).unwrap_or_else(|| {
-            let whole = notary.redactor.json(body).unwrap_or_else(|| notary.redactor.text(body));
+            let whole = notary.redactor.json(body).unwrap_or_else(|| notary.redactor.text(&unescaped(body)));
             Pieces { frame: known(whole), parts: Vec::new() }
         });
         let split = if pieces.parts.is_empty() { Split::default() } else { split };
@@ -390,7 +384,97 @@ fn known(redacted: Redacted) -> KnownPart {
     KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, tokens }
 }
 
+/// How often a path is decoded: a URL in a URL in a URL, and then some.
+const DECODED_TIMES_MAX: usize = 5;
+
+/// A path as its reader understands it.
+fn decoded(path: &str) -> String {
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let mut decoded = match query {
+        // In a query, and nowhere else, a plus sign is a space.
+        Some(query) => format!("{path}?{}", query.replace('+', " ")),
+        None => path.to_owned(),
+    };
+    for _ in 0..DECODED_TIMES_MAX {
+        match percent_encoding::percent_decode_str(&decoded).decode_utf8_lossy() {
+            Cow::Owned(further) => decoded = further,
+            Cow::Borrowed(_) => break,
+        }
+    }
+    decoded
+}
+
+/// Text that is not JSON, but may be nearly: many JSON texts, or one that is cut off, or too deep. Escapes in it would
+/// keep what they spell from being found.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\u") && !text.contains("\\/") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        // JSON within JSON has several.
+        let escape = rest[at..].trim_start_matches('\\');
+        let spelled = match escape.as_bytes().first() {
+            Some(b'/') => Some(('/', 1)),
+            Some(b'u') => escape
+                .get(1..5)
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                .and_then(|digits| char::from_u32(u32::from_str_radix(digits, 16).ok()?))
+                .filter(|c| !c.is_control())
+                .map(|c| (c, 5)),
+            _ => None,
+        };
+        match spelled {
+            Some((c, length)) => {
+                out.push(c);
+                rest = &escape[length..];
+            }
+            None => {
+                out.push_str(&rest[at..rest.len() - escape.len()]);
+                rest = escape;
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// Now, UTC, RFC 3339 with microseconds.
 pub(crate) fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_as_their_reader_reads_them() {
+        for (path, expected) in [
+            ("/v1/x", "/v1/x"),
+            ("/a+b?c+d=%2B1", "/a+b?c d=+1"),
+            ("/a%40b?c=%2540", "/a@b?c=@"),
+            ("/%25252540", "/@"),
+            ("/100%?x=%zz", "/100%?x=%zz"),
+            ("/%ff", "/\u{fffd}"),
+        ] {
+            assert_eq!(decoded(path), expected, "{path}");
+        }
+        assert_eq!(decoded(&format!("/%{}40", "25".repeat(9))), format!("/%{}40", "25".repeat(4)), "there is an end to it");
+    }
+
+    #[test]
+    fn escapes_outside_of_json_are_read() {
+        for (text, expected) in [
+            ("plain \\n", "plain \\n"),
+            (r"a\u0040b \\u0040 \/", "a@b @ /"),
+            (r"\u004 \ux040 \ud800 \u0000 \", r"\u004 \ux040 \ud800 \u0000 \"),
+            (r"é\u00e9\n\u0040", r"éé\n@"),
+            (r"\u00é", r"\u00é"),
+        ] {
+            assert_eq!(unescaped(text), expected, "{text}");
+        }
+    }
 }

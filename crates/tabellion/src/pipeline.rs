@@ -26,7 +26,9 @@ use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Progress, StreamDecoder, error_body, request_facts, response_facts,
 };
-use tabellion_gateway::{ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers};
+use tabellion_gateway::{
+    ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers,
+};
 use tabellion_ledger::AppendError;
 use tokio::sync::oneshot;
 
@@ -74,11 +76,8 @@ const UNKNOWN_ENCODING: Refusal = Refusal(
     "unknown_encoding",
     "This gateway cannot read the request's content encoding; it knows gzip, deflate, br and zstd.",
 );
-const MALFORMED_ENCODING: Refusal = Refusal(
-    StatusCode::BAD_REQUEST,
-    "malformed_encoding",
-    "The request's body is not what its content encoding says.",
-);
+const MALFORMED_ENCODING: Refusal =
+    Refusal(StatusCode::BAD_REQUEST, "malformed_encoding", "The request's body is not what its content encoding says.");
 const UPGRADE: Refusal = Refusal(
     StatusCode::NOT_IMPLEMENTED,
     "upgrade_unsupported",
@@ -140,8 +139,10 @@ impl Pipeline {
 
         // 1. Find the upstream, read the body.
         let Some(target) = self.upstreams.route(path) else {
-            let message = "No upstream has this path. OpenAI's API is under /v1, any other under /<name of the upstream>.";
-            let _ = reply.send(own_answer(dialect::Kind::OpenAi, StatusCode::NOT_FOUND, "no_such_upstream", message, None));
+            let message =
+                "No upstream has this path. OpenAI's API is under /v1, any other under /<name of the upstream>.";
+            let _ =
+                reply.send(own_answer(dialect::Kind::OpenAi, StatusCode::NOT_FOUND, "no_such_upstream", message, None));
             return;
         };
         if head.headers.contains_key(header::UPGRADE) || head.method == http::Method::CONNECT {
@@ -252,7 +253,8 @@ impl Pipeline {
         });
         draft.tags(notary, tags);
         if let Some(metadata) = text("x-portkey-metadata")
-            && let Ok(metadata) = serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&metadata)
+            && let Ok(metadata) =
+                serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&metadata)
         {
             draft.tags(notary, metadata.iter().filter_map(|(name, value)| Some((&**name, value.as_str()?))));
         }
@@ -351,7 +353,9 @@ impl Pipeline {
             draft.entry.usage = facts.usage.map(|(input, output)| Usage { input: Some(input), output: Some(output) });
         }
         record_content(&self.notary, &mut draft, begun.dialect, Side::Response, readable, commitment);
-        if stream.is_some() && let Some(content) = &mut draft.entry.content && content.omitted.is_none()
+        if stream.is_some()
+            && let Some(content) = &mut draft.entry.content
+            && content.omitted.is_none()
         {
             content.assembled = true;
         }
@@ -389,7 +393,8 @@ impl Pipeline {
                 continue;
             }
             let hold_from = heard.hear(&data);
-            let passed = if heard.stream.is_some() { client.stream(data, hold_from).await } else { client.plain(data).await };
+            let passed =
+                if heard.stream.is_some() { client.stream(data, hold_from).await } else { client.plain(data).await };
             if !passed {
                 return End::ClientGone;
             }
@@ -483,7 +488,8 @@ fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
         },
     };
     if content_type.starts_with("application/x-www-form-urlencoded") {
-        return Readable::Text(percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned().into());
+        let spaced = text.replace('+', " ");
+        return Readable::Text(percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned().into());
     }
     Readable::Text(text)
 }
@@ -767,7 +773,8 @@ impl Client {
     }
 }
 
-const NOT_RECORDED: &str = "The exchange could not be recorded, so it was stopped. Try again later, and tell the operator of the gateway.";
+const NOT_RECORDED: &str =
+    "The exchange could not be recorded, so it was stopped. Try again later, and tell the operator of the gateway.";
 
 /// The answer to what could not be recorded.
 fn not_recorded(kind: dialect::Kind, error: AppendError) -> Response<RelayBody> {

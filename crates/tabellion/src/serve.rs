@@ -1,7 +1,6 @@
 //! The server: opens the log, recovers, listens, stops in order.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,9 +51,8 @@ impl Server {
         let notary = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
 
-        let upstreams = config.upstream.iter().filter_map(|upstream| {
-            Upstream::new(&upstream.name, upstream.kind, &upstream.url)
-        });
+        let upstreams =
+            config.upstream.iter().filter_map(|upstream| Upstream::new(&upstream.name, upstream.kind, &upstream.url));
         let default = config.upstream.iter().find(|upstream| upstream.default).map(|upstream| &*upstream.name);
         let bounds = Bounds {
             request_bytes_max: config.gateway.request_bytes_max,
@@ -96,8 +94,7 @@ impl Server {
             indexer.abort();
         });
         let data = config.data.clone();
-        let server =
-            Self { gateway: addresses.0, console: addresses.1, log, stop, running, notary, data };
+        let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, notary, data };
         server.announce()?;
         Ok(server)
     }
@@ -187,9 +184,7 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|error| Failure::environment("cannot listen").because(error))
 }
 
-fn until_true(mut flag: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        // An error means that the sender is gone, and the server with it.
-        let _ = flag.wait_for(|&set| set).await;
-    }
+async fn until_true(mut flag: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and the server with it.
+    let _ = flag.wait_for(|&set| set).await;
 }

@@ -121,7 +121,10 @@ fn print(report: &Report) -> Result<(), Failure> {
     let bare = report.bare_fdatasync_per_second;
     ui::result(format!("entries of {ENTRY_BYTES} bytes, acknowledged when durable\n"))?;
     ui::result(format!("{:<22}{:>12}{:>10}{:>10}{:>10}", "", "per second", "p50 ms", "p99 ms", "ratio"))?;
-    ui::result(format!("{:<22}{bare:>12.0}{:>10.3}{:>10}{:>10}", "bare write+fdatasync", report.bare_fdatasync_p50_ms, "", "1.0"))?;
+    ui::result(format!(
+        "{:<22}{bare:>12.0}{:>10.3}{:>10}{:>10}",
+        "bare write+fdatasync", report.bare_fdatasync_p50_ms, "", "1.0"
+    ))?;
     for m in &report.appends {
         let name = format!("{} callers", m.callers);
         let ratio = m.per_second / bare;

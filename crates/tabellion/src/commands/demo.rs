@@ -29,6 +29,7 @@ use tabellion_search::{Hit, Query};
 use tabellion_store::{DiskStore, RealDisk};
 use tokio::net::TcpListener;
 
+use super::serve::wait_for_signal;
 use super::{Log, search};
 use crate::cli::DemoArgs;
 use crate::config::{Config, DEFAULTS};
@@ -84,19 +85,19 @@ async fn perform(place: &Place, exit: bool) -> Ended {
     let stopped = || Failure::environment("the demo was stopped before its end");
     let begun = tokio::select! {
         begun = Demo::begin(place) => begun,
-        told = told_to_stop() => return told.and(Err(stopped())),
+        told = wait_for_signal() => return told.and(Err(stopped())),
     };
     let (mut demo, server) = begun?;
     let played = tokio::select! {
         played = demo.play() => Some(played),
-        told = told_to_stop() => told.err().map(Err),
+        told = wait_for_signal() => told.err().map(Err),
     };
     let mut ended = match played {
         Some(played) => played.and_then(|()| demo.part(&server, exit)).map_err(|failure| demo.stage.failed(failure)),
         None => Err(stopped()),
     };
     if ended.is_ok() && !exit {
-        ended = told_to_stop().await;
+        ended = wait_for_signal().await;
     }
     let closed = server.stop().await;
     ended.and(closed).map(|()| ExitCode::SUCCESS)
@@ -170,19 +171,6 @@ async fn start(config: &mut Config) -> Result<Server, Failure> {
     config.gateway.listen.set_port(0);
     config.console.listen.set_port(0);
     Server::start(config).await
-}
-
-/// Returns when the process is told to stop.
-async fn told_to_stop() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error| Failure::environment("cannot wait for signals").because(error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 /// A demo that is being played.

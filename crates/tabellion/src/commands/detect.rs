@@ -56,7 +56,8 @@ pub(crate) fn detect(args: &DetectArgs) -> Ended {
                 let Line { id, text, entities } = serde_json::from_str(&line).map_err(|_| {
                     Failure::usage(format!("{name}, line {}: not a JSON object with `id` and `text`", number + 1))
                 })?;
-                let entities: Option<Vec<&str>> = entities.as_ref().map(|list| list.iter().map(String::as_str).collect());
+                let entities: Option<Vec<&str>> =
+                    entities.as_ref().map(|list| list.iter().map(String::as_str).collect());
                 let findings = engine.scan_with(&text, None, threshold, entities.as_deref());
                 any |= !findings.is_empty();
                 ui::json(&FoundInLine { id, findings: described(&text, &findings, args) })?;
@@ -99,7 +100,8 @@ pub(crate) fn redact(args: &RedactArgs) -> Ended {
     let engine = match &args.policy {
         None => Engine::embedded(),
         Some(path) => {
-            let rules = std::fs::read_to_string(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
+            let rules =
+                std::fs::read_to_string(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
             let name = path.file_name().map_or("policy".into(), |name| name.to_string_lossy());
             Engine::from_rules(&[(&name, &rules)])
                 .map_err(|error| Failure::usage("the policy cannot be used").because(error))?
@@ -123,9 +125,9 @@ pub(crate) fn redact(args: &RedactArgs) -> Ended {
                         ui::result(line)?;
                         continue;
                     }
-                    let redacted = redactor.json(&line).ok_or_else(|| {
-                        Failure::usage(format!("{name}, line {}: not a JSON text", number + 1))
-                    })?;
+                    let redacted = redactor
+                        .json(&line)
+                        .ok_or_else(|| Failure::usage(format!("{name}, line {}: not a JSON text", number + 1)))?;
                     ui::result(redacted.text)?;
                 }
             }
@@ -150,7 +152,8 @@ type Input = (String, Box<dyn BufRead>);
 
 fn inputs(files: &[PathBuf]) -> impl Iterator<Item = Result<Input, Failure>> {
     let standard = files.is_empty() || files == [Path::new("-")];
-    let stdin = standard.then(|| Ok(("standard input".to_owned(), Box::new(std::io::stdin().lock()) as Box<dyn BufRead>)));
+    let stdin =
+        standard.then(|| Ok(("standard input".to_owned(), Box::new(std::io::stdin().lock()) as Box<dyn BufRead>)));
     let files = if standard { &[] } else { files };
     stdin.into_iter().chain(files.iter().map(|path| {
         let name = path.display().to_string();

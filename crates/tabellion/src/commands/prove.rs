@@ -42,8 +42,7 @@ pub(crate) fn run(args: &ProveArgs) -> Ended {
 /// Holds somebody's copy of the bytes against the commitment in the entry.
 fn check_original(log: &Log, leaf: &[u8], path: &std::path::Path) -> Result<(), Failure> {
     let entry = Entry::parse(leaf).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
-    let original =
-        entry.original.ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
+    let original = entry.original.ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
     let copy = std::fs::read(path)
         .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?;
     let secrets = Secrets::existing(&log.config.keys())?

@@ -48,7 +48,7 @@ fn greet(config: &Config, server: &Server) {
 }
 
 /// Returns when the process is told to stop.
-async fn wait_for_signal() -> Result<(), Failure> {
+pub(super) async fn wait_for_signal() -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| Failure::environment("cannot wait for signals").because(error);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

@@ -66,8 +66,8 @@ fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
         let bytes = catalog.part(&log.reader, &part.sha256)?;
         parts.push(Text { role: part.role, text: bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) });
     }
-    let entry = serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
+    let entry =
+        serde_json::from_slice(&bytes).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
     Ok(Side { index, proven, entry, parts })
 }
 
@@ -80,7 +80,8 @@ fn print(shown: &Shown) -> Result<(), Failure> {
         };
         let proof = if side.proven { "in the signed log" } else { "NOT proven: run `tabellion verify`" };
         ui::result(format!("\n{name:<10}entry {}, {proof}", side.index))?;
-        for field in ["time", "upstream", "operation", "model", "case", "actor", "outcome", "status", "reason", "usage"] {
+        for field in ["time", "upstream", "operation", "model", "case", "actor", "outcome", "status", "reason", "usage"]
+        {
             match side.entry.get(field) {
                 None => {}
                 Some(serde_json::Value::String(text)) => ui::result(format!("  {field:<10}{}", ui::plain(text)))?,

@@ -96,10 +96,11 @@ impl Source for Remote {
         let target = self.upstreams.route(&path).ok_or_else(|| SourceError::new(name, "no such path"))?;
         self.runtime.block_on(async {
             let headers = HeaderMap::new();
-            let answer = tokio::time::timeout(TIMEOUT, self.upstreams.send(&target, Method::GET, &headers, Bytes::new()))
-                .await
-                .map_err(|error| SourceError::new(name, error))?
-                .map_err(|error| SourceError::new(name, error))?;
+            let answer =
+                tokio::time::timeout(TIMEOUT, self.upstreams.send(&target, Method::GET, &headers, Bytes::new()))
+                    .await
+                    .map_err(|error| SourceError::new(name, error))?
+                    .map_err(|error| SourceError::new(name, error))?;
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
@@ -155,8 +156,7 @@ fn range(text: &str) -> Result<Range<u64>, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
-        .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))
+    std::fs::read(path).map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))
 }
 
 pub(crate) fn print(report: &Report) -> Result<(), Failure> {

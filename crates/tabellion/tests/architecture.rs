@@ -1,0 +1,82 @@
+//! What ARCHITECTURE.md says of the crates, read from their manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Which of our crates each may name, in its normal dependencies.
+const MAY_NAME: [(&str, &[&str]); 9] = [
+    ("audit", &["evidence", "store"]),
+    ("detect", &[]),
+    ("evidence", &[]),
+    ("gateway", &[]),
+    ("ledger", &["evidence", "store"]),
+    ("search", &["evidence"]),
+    ("standin", &[]),
+    ("store", &[]),
+    ("tabellion", &["audit", "detect", "evidence", "gateway", "ledger", "search", "standin", "store"]),
+];
+
+/// What the pure crates must not depend on: whatever has I/O, time, randomness, threads or logging.
+const NOT_PURE: [&str; 12] =
+    ["getrandom", "hyper", "jiff", "log", "rand", "rayon", "rusqlite", "rustix", "time", "tokio", "tracing", "ureq"];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn manifests() -> BTreeMap<String, toml::Table> {
+    std::fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let text = std::fs::read_to_string(entry.path().join("Cargo.toml")).unwrap();
+            (entry.file_name().into_string().unwrap(), text.parse().unwrap())
+        })
+        .collect()
+}
+
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    manifest
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[test]
+fn crates_name_only_what_they_may() {
+    let manifests = manifests();
+    assert_eq!(
+        manifests.keys().map(String::as_str).collect::<Vec<_>>(),
+        MAY_NAME.map(|(name, _)| name),
+        "a crate was added or removed: say in ARCHITECTURE.md and here what it may name"
+    );
+    for (name, may) in MAY_NAME {
+        for dependency in dependencies(&manifests[name]) {
+            if let Some(ours) = dependency.strip_prefix("tabellion-") {
+                assert!(may.contains(&ours), "{name} must not name {ours}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_depend_on_nothing_impure() {
+    let manifests = manifests();
+    for name in ["detect", "evidence"] {
+        for dependency in dependencies(&manifests[name]) {
+            assert!(!NOT_PURE.contains(&&*dependency), "{name} depends on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_is_in_the_architecture_and_under_the_lints() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for (name, manifest) in manifests() {
+        assert!(text.contains(&format!("| `{name}` |")), "ARCHITECTURE.md does not list {name}");
+        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{name} is not under the workspace's lints");
+    }
+}
