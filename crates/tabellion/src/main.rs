@@ -25,6 +25,12 @@ use failure::{Failure, Fault};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // What a panic says may quote what it was about, such as the text that was sliced in the wrong place. Where it
+    // happened is enough.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        ui::note(format!("error: a defect of ours{place}; please report it"));
+    }));
     let cli = cli::Cli::parse();
     // Fields of events are ids, counts, durations and names of rules: see `pipeline` and `serve`. Libraries below may
     // speak of addresses at `debug`, so the filter names only our own crates.

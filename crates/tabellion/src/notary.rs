@@ -247,9 +247,11 @@ impl Draft {
     }
 
     fn short(&mut self, notary: &Notary, text: &str, chars_max: usize) -> String {
-        // Cut before redaction only what no label has; a value cut in two would not be found.
-        let bounded: String = text.chars().take(8 * chars_max).collect();
-        let redacted = notary.redactor.text(&bounded);
+        // Cutting before redaction could cut a value in two, and half of one would not be found.
+        if text.len() > 32 * chars_max {
+            return "(too long)".to_owned();
+        }
+        let redacted = notary.redactor.text(text);
         let (counts, tokens) = (tabellion_detect::counts(&redacted.findings), redacted.tokens);
         self.count(&counts, &tokens);
         match redacted.text.char_indices().nth(chars_max) {

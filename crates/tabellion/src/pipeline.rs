@@ -93,6 +93,35 @@ struct Begun {
     received: Instant,
     /// Time spent before the request was sent on.
     before: Duration,
+    open: Open,
+}
+
+/// An exchange whose request is durable. Dropped without [`Open::close`], by a defect of ours that ends the task, it is
+/// closed in the log as `interrupted`, as the start-up would do after a crash.
+struct Open {
+    notary: Arc<Notary>,
+    id: Option<String>,
+}
+
+impl Open {
+    fn close(&mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let notary = self.notary.clone();
+        let mut draft = Draft::new(Kind::Response, Some(&id));
+        draft.entry.outcome = Some(Outcome::Interrupted);
+        draft.entry.reason = Some("recorder_failed".into());
+        tokio::spawn(async move {
+            if let Err(error) = notary.append(draft).await {
+                tracing::warn!(exchange = id, %error, "an exchange stays open until the next start");
+            }
+        });
+    }
 }
 
 /// How the provider's side of an answer ended.
@@ -169,7 +198,8 @@ impl Pipeline {
                 return;
             }
         };
-        let begun = Begun { id, entry, dialect, redacted, received, before: received.elapsed() };
+        let open = Open { notary: self.notary.clone(), id: Some(id.clone()) };
+        let begun = Begun { id, entry, dialect, redacted, received, before: received.elapsed(), open };
 
         // 3. Send it on.
         let mut reply = reply;
@@ -276,15 +306,17 @@ impl Pipeline {
         let answer = match self.notary.append(request).await {
             Err(error) => not_recorded(target.upstream.kind, error),
             Ok(entry) => {
-                let begun = Begun {
+                let open = Open { notary: self.notary.clone(), id: Some(id.clone()) };
+                let mut begun = Begun {
                     id,
                     entry,
                     dialect: Dialect::Generic,
                     redacted,
                     received: Instant::now(),
                     before: Duration::ZERO,
+                    open,
                 };
-                match self.finish(&begun, target, response).await {
+                match self.finish(&mut begun, target, response).await {
                     Ok(()) => own_answer(target.upstream.kind, status, reason, message, Some(&begun)),
                     Err(error) => not_recorded(target.upstream.kind, error),
                 }
@@ -297,7 +329,7 @@ impl Pipeline {
     async fn no_answer(
         &self,
         target: &Target<'_>,
-        begun: Begun,
+        mut begun: Begun,
         outcome: Outcome,
         reason: &'static str,
         reply: Option<(Reply, Response<RelayBody>)>,
@@ -306,7 +338,7 @@ impl Pipeline {
         draft.entry.upstream = Some(target.upstream.name.clone());
         draft.entry.outcome = Some(outcome);
         draft.entry.reason = Some(reason.into());
-        let recorded = self.finish(&begun, target, draft).await;
+        let recorded = self.finish(&mut begun, target, draft).await;
         if let Some((reply, answer)) = reply {
             let _ = reply.send(match recorded {
                 Ok(()) => answer,
@@ -316,7 +348,7 @@ impl Pipeline {
     }
 
     /// Relays an answer, records it, and releases its end.
-    async fn answer(&self, target: &Target<'_>, begun: Begun, answer: Response<Incoming>, reply: Reply) {
+    async fn answer(&self, target: &Target<'_>, mut begun: Begun, answer: Response<Incoming>, reply: Reply) {
         let (head, body) = answer.into_parts();
         let mut client = Client::new(&head, &begun, reply);
         let mut draft = Draft::new(Kind::Response, Some(&begun.id));
@@ -359,7 +391,7 @@ impl Pipeline {
         {
             content.assembled = true;
         }
-        let recorded = self.finish(&begun, target, draft).await;
+        let recorded = self.finish(&mut begun, target, draft).await;
 
         // 6. Release.
         self.notary.metrics.overhead_seconds(begun.before + ended.elapsed());
@@ -401,10 +433,11 @@ impl Pipeline {
         }
     }
 
-    async fn finish(&self, begun: &Begun, target: &Target<'_>, draft: Draft) -> Result<(), AppendError> {
+    async fn finish(&self, begun: &mut Begun, target: &Target<'_>, draft: Draft) -> Result<(), AppendError> {
         let outcome = draft.entry.outcome.expect("every response has an outcome");
         let redacted = begun.redacted || draft.redacted();
         self.notary.append(draft).await?;
+        begun.open.close();
         self.notary.metrics.exchange_ended(&target.upstream.name, outcome.as_str(), redacted);
         tracing::debug!(
             exchange = begun.id,
