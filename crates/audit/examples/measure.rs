@@ -119,13 +119,19 @@ fn conversation(number: u64) -> Vec<Append> {
         said.push(format!("{{\"role\":\"user\",\"content\":\"{number} {turn} {}\"}}", "a".repeat(TEXT)));
         let mut request = Entry::new(Kind::Request, id(0), time);
         let parts = body(&mut request, &said);
-        appends.push(Append { entry: request.to_bytes().expect("it is short"), parts });
+        appends.push(Append {
+            entry: request.to_bytes().expect("it is short"),
+            parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+        });
         said.push(format!("{{\"role\":\"assistant\",\"content\":\"{number} {turn} {}\"}}", "b".repeat(TEXT)));
         let mut response = Entry::new(Kind::Response, id(1), time);
         response.exchange = Some(id(0));
         response.outcome = Some(Outcome::Complete);
         let parts = body(&mut response, &said[said.len() - 1..]);
-        appends.push(Append { entry: response.to_bytes().expect("it is short"), parts });
+        appends.push(Append {
+            entry: response.to_bytes().expect("it is short"),
+            parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+        });
     }
     appends
 }

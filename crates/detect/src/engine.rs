@@ -229,7 +229,7 @@ impl Engine {
             }
         }
         scan.literals();
-        scan.resume.fill(0);
+        scan.resume.clear();
         scan.classes();
         (scan.candidates, scan.steps)
     }

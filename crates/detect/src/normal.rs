@@ -1,5 +1,5 @@
-//! The text as a reader sees it: without invisible characters, with plain digits, dashes and spaces; and the way back
-//! from offsets in it to offsets in the original.
+//! The text as a reader sees it: without invisible characters, with plain digits, dashes and spaces, and with what is
+//! percent-encoded decoded; and the way back from offsets in it to offsets in the original.
 //!
 //! Only what changes nothing for the reader is folded. Letters that merely look alike (Cyrillic `а`) are not: folding
 //! them would need a table of confusables, and would break words in their own language.
@@ -22,18 +22,28 @@ struct Fold {
 impl Normalized {
     /// `None` when the text is already normal: most texts, at the cost of looking at their non-ASCII characters.
     pub(crate) fn new(original: &str) -> Option<Normalized> {
-        let first = first_folded(original)?;
+        let first = match (first_folded(original), first_percent(original)) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b)?,
+        };
         let mut text = String::with_capacity(original.len());
         let mut folds = Vec::new();
         text.push_str(&original[..first]);
         let mut rest = first;
         while rest < original.len() {
             let tail = &original.as_bytes()[rest..];
-            let ascii = tail.iter().position(|b| !b.is_ascii()).unwrap_or(tail.len());
+            let ascii = tail.iter().position(|&b| !b.is_ascii() || b == b'%').unwrap_or(tail.len());
             text.push_str(&original[rest..rest + ascii]);
             rest += ascii;
             let Some(c) = original[rest..].chars().next() else { break };
-            let to = rest + c.len_utf8();
+            let mut to = rest + c.len_utf8();
+            if let Some(decoded) = percent(&original.as_bytes()[rest..]) {
+                to = rest + 3;
+                folds.push(Fold { at: text.len(), len: 1, from: rest, to });
+                text.push(decoded);
+                rest = to;
+                continue;
+            }
             match fold(c) {
                 Folded::Same => text.push(c),
                 Folded::Nothing => folds.push(Fold { at: text.len(), len: 0, from: rest, to }),
@@ -88,6 +98,20 @@ fn first_folded(text: &str) -> Option<usize> {
         }
         at += c.len_utf8();
     }
+}
+
+/// Where something percent-encoded stands first.
+fn first_percent(text: &str) -> Option<usize> {
+    memchr::memchr_iter(b'%', text.as_bytes()).find(|&at| percent(&text.as_bytes()[at..]).is_some())
+}
+
+/// The printable ASCII character that is percent-encoded at the start (RFC 3986, section 2.1), as in links and in what a
+/// provider quotes of a path.
+fn percent(bytes: &[u8]) -> Option<char> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |b: u8| (b as char).to_digit(16);
+    let code = (digit(*high)? * 16 + digit(*low)?) as u8;
+    matches!(code, b' '..=b'~').then_some(code as char)
 }
 
 /// The first code point (digit zero) of every run of ten decimal digits in Unicode 15 outside ASCII (category Nd).
@@ -165,6 +189,17 @@ mod tests {
         check("é", "é");
         check("z", "z");
         check("é z", "é\u{a0}z");
+    }
+
+    #[test]
+    fn reads_what_is_percent_encoded() {
+        let original = "to=jane%40example.com%2c 100% of 5%zz \u{e9}%C3%A9";
+        let normalized = Normalized::new(original).unwrap();
+        assert_eq!(normalized.text, "to=jane@example.com, 100% of 5%zz \u{e9}%C3%A9");
+        let at = normalized.text.find("jane").unwrap();
+        let (from, to) = normalized.original(at, at + "jane@example.com".len());
+        assert_eq!(&original[from..to], "jane%40example.com");
+        assert!(Normalized::new("100% sure, 5 %, %é, %4").is_none());
     }
 
     #[test]

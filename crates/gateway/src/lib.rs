@@ -1,6 +1,6 @@
 //! Between applications and models: what is HTTP, and what providers' bodies look like.
 //!
-//! - [`listen`] takes connections and gives each request to a handler.
+//! - [`listen()`] takes connections and gives each request to a handler.
 //! - [`Upstreams`] says which provider a path belongs to, and sends a request there.
 //! - [`relay()`] hands an answer's bytes to the client as they come, with the end in the handler's hand.
 //! - [`dialect`] knows the shapes of requests, answers and streams.

@@ -94,6 +94,8 @@ impl Publisher {
         self.unpublished = Some(note);
         self.finish()?;
 
+        // In the order of the catalog's tree, which then is walked once.
+        parts.sort_unstable();
         let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
         let mut catalog = lock(&self.catalog);
         let current = catalog.position()?.map_or(0, |(size, _)| size) == first;

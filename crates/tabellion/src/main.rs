@@ -35,7 +35,13 @@ fn main() -> ExitCode {
     // Fields of events are ids, counts, durations and names of rules: see `pipeline` and `serve`. Libraries below may
     // speak of addresses at `debug`, so the filter names only our own crates.
     let filter = EnvFilter::try_from_env("TABELLION_LOG").unwrap_or_else(|_| EnvFilter::new("off,tabellion=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // A log that cannot be written, on a full disk perhaps, is no reason for anything else to fail.
+    tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(failure) => {

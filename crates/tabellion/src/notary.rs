@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
@@ -46,6 +46,8 @@ pub(crate) struct Notary {
     redactor: Redactor,
     policy: Hash,
     secrets: Secrets,
+    /// Of this process, and in memory only.
+    known_key: [u8; 32],
     known: Mutex<KnownParts>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -57,21 +59,13 @@ struct KnownPart {
     tokens: Vec<String>,
 }
 
-/// Parts that the log has, by a keyed hash of their raw bytes. The key is of this process and in memory only.
+/// Parts that the log has, by a keyed hash of their raw bytes.
 struct KnownParts {
-    key: [u8; 32],
     parts: LruCache<Hash, Arc<KnownPart>>,
     bytes: usize,
 }
 
 impl KnownParts {
-    fn key(&self, raw: &[u8]) -> Hash {
-        let mut hasher = Sha256::new();
-        hasher.update(self.key);
-        hasher.update(raw);
-        Hash(hasher.finalize().into())
-    }
-
     fn remember(&mut self, key: Hash, part: Arc<KnownPart>) {
         self.bytes += part.redacted.bytes().len();
         if let Some(old) = self.parts.put(key, part) {
@@ -86,18 +80,29 @@ impl KnownParts {
 
 impl Notary {
     pub(crate) fn new(ledger: Arc<Ledger>, redactor: Redactor, secrets: Secrets, metrics: Arc<Metrics>) -> Self {
-        let mut key = [0; 32];
-        // Without randomness the key is weaker, not absent: it is only ever in memory.
-        if getrandom::fill(&mut key).is_err() {
-            key = *secrets.token;
+        let mut known_key = [0; 32];
+        // Without randomness another secret serves: the hashes are only ever in memory.
+        if getrandom::fill(&mut known_key).is_err() {
+            known_key = *secrets.token;
         }
         let policy = Hash(redactor.engine().policy());
-        let known = Mutex::new(KnownParts { key, parts: LruCache::unbounded(), bytes: 0 });
-        Self { ledger, redactor, policy, secrets, known, metrics }
+        let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
+        Self { ledger, redactor, policy, secrets, known_key, known, metrics }
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    fn known_key(&self, raw: &[u8]) -> Hash {
+        let mut hasher = Sha256::new();
+        hasher.update(self.known_key);
+        hasher.update(raw);
+        Hash(hasher.finalize().into())
+    }
+
+    fn lock_known(&self) -> MutexGuard<'_, KnownParts> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A pseudonym for a caller that nobody named, from the provider key that it uses.
@@ -136,7 +141,7 @@ impl Notary {
         let index = self.ledger.append(Append { entry: bytes, parts }).await?;
         self.metrics.append_seconds(started.elapsed());
         if !fresh.is_empty() {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.lock_known();
             for (key, part) in fresh {
                 known.remember(key, part);
             }
@@ -287,7 +292,7 @@ impl Draft {
             Side::Request => split_request(dialect, body),
             Side::Response => split_response(dialect, body),
         };
-        let pieces = self.redact_split(notary, body, &split).unwrap_or_else(|| {
+        let pieces = self.redact_split(notary, side, body, &split).unwrap_or_else(|| {
             let whole = notary.redactor.json(body).unwrap_or_else(|| notary.redactor.text(&unescaped(body)));
             Pieces { frame: known(whole), parts: Vec::new() }
         });
@@ -299,20 +304,20 @@ impl Draft {
         let mut rest = pieces.parts.iter();
         for (position, stretch) in pieces.frame.redacted.bytes().split(|&byte| byte == 0).enumerate() {
             let part = if position == 0 { None } else { rest.next() };
-            for bytes_of in [part.map_or(&[][..], |(part, _)| part.redacted.bytes()), stretch] {
+            for bytes_of in [part.map_or(&[][..], |piece| piece.part.redacted.bytes()), stretch] {
                 whole.update(bytes_of);
                 bytes += bytes_of.len() as u64;
             }
         }
         self.count(&pieces.frame.findings, &pieces.frame.tokens);
         self.parts.push(pieces.frame.redacted.clone());
-        for ((part, key), span) in pieces.parts.iter().zip(&split.parts) {
+        for (Piece { part, is_new, key }, span) in pieces.parts.into_iter().zip(&split.parts) {
             listed.push(part.listed(&span.role));
             self.count(&part.findings, &part.tokens);
-            if let Some(key) = key {
+            if is_new {
                 self.parts.push(part.redacted.clone());
-                self.fresh.push((*key, part.clone()));
             }
+            self.fresh.extend(key.map(|key| (key, part)));
         }
         let commitments = split
             .parts
@@ -335,7 +340,7 @@ impl Draft {
     }
 
     /// `None` when the pieces do not fit each other: then the body is redacted as one.
-    fn redact_split(&self, notary: &Notary, body: &str, split: &Split) -> Option<Pieces> {
+    fn redact_split(&self, notary: &Notary, side: Side, body: &str, split: &Split) -> Option<Pieces> {
         if split.parts.is_empty() {
             return None;
         }
@@ -348,16 +353,15 @@ impl Draft {
         let mut parts = Vec::with_capacity(split.parts.len());
         for span in &split.parts {
             let raw = &body[span.range.clone()];
-            let key = {
-                let mut known = notary.known.lock().unwrap_or_else(PoisonError::into_inner);
-                let key = known.key(raw.as_bytes());
-                if let Some(part) = known.parts.get(&key) {
-                    parts.push((part.clone(), None));
-                    continue;
-                }
-                key
-            };
-            parts.push((Arc::new(known(notary.redactor.json(raw)?)), Some(key)));
+            // Answers are new; only requests repeat what was said before.
+            let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes()));
+            if let Some(key) = key
+                && let Some(part) = notary.lock_known().parts.get(&key)
+            {
+                parts.push(Piece { part: part.clone(), is_new: false, key: None });
+                continue;
+            }
+            parts.push(Piece { part: Arc::new(known(notary.redactor.json(raw)?)), is_new: true, key });
         }
         Some(Pieces { frame, parts })
     }
@@ -365,8 +369,15 @@ impl Draft {
 
 struct Pieces {
     frame: KnownPart,
-    /// With the key under which a part that is new is to be remembered.
-    parts: Vec<(Arc<KnownPart>, Option<Hash>)>,
+    parts: Vec<Piece>,
+}
+
+struct Piece {
+    part: Arc<KnownPart>,
+    /// Perhaps not in the log yet.
+    is_new: bool,
+    /// The key under which it is to be remembered.
+    key: Option<Hash>,
 }
 
 impl KnownPart {
@@ -464,7 +475,11 @@ mod tests {
         ] {
             assert_eq!(decoded(path), expected, "{path}");
         }
-        assert_eq!(decoded(&format!("/%{}40", "25".repeat(9))), format!("/%{}40", "25".repeat(4)), "there is an end to it");
+        assert_eq!(
+            decoded(&format!("/%{}40", "25".repeat(9))),
+            format!("/%{}40", "25".repeat(4)),
+            "there is an end to it"
+        );
     }
 
     #[test]

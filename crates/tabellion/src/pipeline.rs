@@ -15,6 +15,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -38,6 +39,11 @@ use crate::notary::{Commitment, Draft, Notary, Side};
 const PLAIN_BYTES_HELD: usize = 1 << 20;
 /// How long a provider may take to close a stream whose last event it has sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much may be held of a stream's end. No client waits for what a provider says after its last event; a provider
+/// that goes on for ever must not fill the memory.
+const END_BYTES_HELD: usize = 1 << 20;
+/// At most about so many bytes are passed on in one piece.
+const PASSED_BYTES_TOGETHER: usize = 64 << 10;
 /// A body larger than this is redacted where it does not hold up other exchanges.
 const INLINE_BYTES_MAX: usize = 128 << 10;
 
@@ -209,6 +215,10 @@ impl Pipeline {
             () = reply.closed() => return self.no_answer(&target, begun, Outcome::ClientGone, "client_gone", None).await,
         };
         let (status, reason, message) = match answer {
+            // Nobody asked for another protocol, and what is spoken in it could not be recorded.
+            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider switched protocols instead of answering.")
+            }
             // 4 to 6.
             Ok(Ok(answer)) => return self.answer(&target, begun, answer, reply).await,
             Ok(Err(Unreachable::Connect)) => {
@@ -404,31 +414,53 @@ impl Pipeline {
     /// Passes on what comes, all but the end.
     async fn relay(&self, body: Incoming, heard: &mut Heard, client: &mut Client) -> End {
         let mut body = std::pin::pin!(body);
+        let mut closing: Option<Instant> = None;
         loop {
-            let patience = if heard.terminal() { CLOSE_TIMEOUT } else { self.bounds.answer_timeout };
+            let patience = if heard.terminal() {
+                CLOSE_TIMEOUT.saturating_sub(closing.get_or_insert_with(Instant::now).elapsed())
+            } else {
+                self.bounds.answer_timeout
+            };
             let next = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
-            let frame = tokio::select! {
-                frame = tokio::time::timeout(patience, next) => frame,
+            let mut frame = tokio::select! {
+                frame = tokio::time::timeout(patience, next) => match frame {
+                    Ok(frame) => frame,
+                    Err(_) if heard.terminal() => return End::Whole,
+                    Err(_) => return End::TimedOut,
+                },
                 () = client.gone() => return End::ClientGone,
             };
-            let data = match frame {
-                Err(_) if heard.terminal() => return End::Whole,
-                Err(_) => return End::TimedOut,
-                Ok(None) => return End::Whole,
-                Ok(Some(Err(_))) => return End::BrokeOff,
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => data,
-                    Err(_) => continue,
-                },
+            // What has arrived together is passed on together; nothing waits for what has not arrived.
+            let mut passing = Passing::default();
+            let end = loop {
+                match frame {
+                    None => break Some(End::Whole),
+                    Some(Err(_)) => break Some(End::BrokeOff),
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            let hold_from = heard.hear(&data);
+                            passing.push(data, hold_from);
+                        }
+                    }
+                }
+                if passing.bytes >= PASSED_BYTES_TOGETHER {
+                    break None;
+                }
+                match std::future::poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
+                    Poll::Ready(next) => frame = next,
+                    Poll::Pending => break None,
+                }
             };
-            if data.is_empty() {
-                continue;
-            }
-            let hold_from = heard.hear(&data);
-            let passed =
-                if heard.stream.is_some() { client.stream(data, hold_from).await } else { client.plain(data).await };
+            let is_stream = heard.stream.is_some();
+            let passed = if is_stream { client.stream(passing).await } else { client.plain(passing).await };
             if !passed {
                 return End::ClientGone;
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            if heard.terminal() && client.held_bytes > END_BYTES_HELD {
+                return End::Whole;
             }
         }
     }
@@ -680,6 +712,34 @@ impl Stream {
     }
 }
 
+/// Bytes of an answer that arrived together.
+#[derive(Default)]
+struct Passing {
+    frames: Vec<Bytes>,
+    bytes: usize,
+    /// From where on they must be held back.
+    hold_from: Option<usize>,
+}
+
+impl Passing {
+    fn push(&mut self, data: Bytes, hold_from: Option<usize>) {
+        if self.hold_from.is_none() {
+            self.hold_from = hold_from.map(|at| self.bytes + at);
+        }
+        self.bytes += data.len();
+        if !data.is_empty() {
+            self.frames.push(data);
+        }
+    }
+
+    fn join(mut self) -> Bytes {
+        match self.frames.len() {
+            0 | 1 => self.frames.pop().unwrap_or_default(),
+            _ => self.frames.concat().into(),
+        }
+    }
+}
+
 /// The client's side of an answer.
 struct Client {
     /// Until the answer's head is sent.
@@ -723,30 +783,32 @@ impl Client {
         }
     }
 
-    /// Passes a stream's bytes on at once, but holds back those from `hold_from` on and all that come after.
-    async fn stream(&mut self, data: Bytes, hold_from: Option<usize>) -> bool {
+    /// Passes a stream's bytes on at once, but holds back those that end the answer and all that come after.
+    async fn stream(&mut self, passing: Passing) -> bool {
         if !self.start() {
             return false;
         }
-        if !self.held.is_empty() {
-            self.hold(data);
-            return true;
+        let held = if self.held.is_empty() { passing.hold_from.unwrap_or(passing.bytes) } else { 0 };
+        let mut data = passing.join();
+        let held = data.split_off(held);
+        if !held.is_empty() {
+            self.hold(held);
         }
-        let Some(at) = hold_from else { return self.send(data).await };
-        self.hold(data.slice(at..));
-        self.send(data.slice(..at)).await
+        self.send(data).await
     }
 
     /// Holds a plain answer's bytes back while they are few; then all but the newest.
-    async fn plain(&mut self, data: Bytes) -> bool {
-        self.hold(data);
-        if self.held_bytes <= PLAIN_BYTES_HELD {
+    async fn plain(&mut self, passing: Passing) -> bool {
+        for data in passing.frames {
+            self.hold(data);
+        }
+        if self.held_bytes <= PLAIN_BYTES_HELD || self.held.is_empty() {
             return true;
         }
         if !self.start() {
             return false;
         }
-        let newest = self.held.pop().expect("something was just held");
+        let newest = self.held.pop().expect("something is held");
         for bytes in std::mem::take(&mut self.held) {
             if !self.send(bytes).await {
                 return false;

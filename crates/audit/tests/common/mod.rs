@@ -129,6 +129,11 @@ pub(crate) fn part(role: &str, bytes: &[u8]) -> Part {
     Part { role: role.to_owned(), sha256: sha256(bytes), bytes: bytes.len() as u64, findings: BTreeMap::new() }
 }
 
+/// Parts as the ledger takes them.
+pub(crate) fn stored(parts: Vec<Arc<[u8]>>) -> Vec<tabellion_ledger::Part> {
+    parts.into_iter().map(tabellion_ledger::Part::new).collect()
+}
+
 /// Adds a body of these messages to an entry, and gives its parts.
 pub(crate) fn set_body(entry: &mut Entry, messages: &[String], in_manifest: bool) -> Vec<Arc<[u8]>> {
     let frame = [&b"["[..], &vec![&b"\0"[..]; messages.len()].join(&b","[..]), b"]"].concat();
@@ -165,7 +170,7 @@ pub(crate) fn conversation(first_id: u64, turns: u64, text: usize) -> Vec<Append
         said.push(format!("\"asked {ids} {}\"", "a".repeat(text)));
         let mut request = Entry::new(Kind::Request, id(ids), time);
         let parts = set_body(&mut request, &said, turn % 3 == 2);
-        appends.push(Append { entry: request.to_bytes().unwrap(), parts });
+        appends.push(Append { entry: request.to_bytes().unwrap(), parts: stored(parts) });
         if turn + 1 == turns {
             break;
         }
@@ -174,7 +179,7 @@ pub(crate) fn conversation(first_id: u64, turns: u64, text: usize) -> Vec<Append
         response.exchange = Some(id(ids));
         response.outcome = Some(Outcome::Complete);
         let parts = set_body(&mut response, &said[said.len() - 1..], false);
-        appends.push(Append { entry: response.to_bytes().unwrap(), parts });
+        appends.push(Append { entry: response.to_bytes().unwrap(), parts: stored(parts) });
     }
     appends
 }

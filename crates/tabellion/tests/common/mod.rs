@@ -4,7 +4,8 @@
 //! Everything here blocks and uses threads, so that a test reads in the order in which things happen. Waits have
 //! deadlines that are far longer than anything should take: they end a test that hangs, and measure nothing.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+#![allow(clippy::print_stderr, reason = "what the server said belongs beside a failure")]
 
 mod http;
 mod log;
