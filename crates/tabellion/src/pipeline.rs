@@ -452,7 +452,11 @@ impl Pipeline {
                 }
             };
             let is_stream = heard.stream.is_some();
-            let passed = if is_stream { client.stream(passing).await } else { client.plain(passing).await };
+            let passed = match is_stream {
+                true if heard.unreadable() && !heard.terminal() => client.all_but_newest(passing).await,
+                true => client.stream(passing).await,
+                false => client.plain(passing).await,
+            };
             if !passed {
                 return End::ClientGone;
             }
@@ -600,6 +604,11 @@ impl Heard {
     /// Whether the event that ends the answer has come.
     fn terminal(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.terminal)
+    }
+
+    /// Whether this is a stream of which nobody can tell any more which event ends it.
+    fn unreadable(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.unreadable.is_some())
     }
 
     fn finish(self, headers: &HeaderMap, limit: usize) -> Told {
@@ -799,21 +808,30 @@ impl Client {
 
     /// Holds a plain answer's bytes back while they are few; then all but the newest.
     async fn plain(&mut self, passing: Passing) -> bool {
+        if self.relay.is_some() || self.held_bytes + passing.bytes > PLAIN_BYTES_HELD {
+            return self.all_but_newest(passing).await;
+        }
         for data in passing.frames {
             self.hold(data);
         }
-        if self.held_bytes <= PLAIN_BYTES_HELD || self.held.is_empty() {
-            return true;
+        true
+    }
+
+    /// Passes on what was held and what came, but for the newest bytes, which may be the last.
+    async fn all_but_newest(&mut self, passing: Passing) -> bool {
+        for data in passing.frames {
+            self.hold(data);
         }
+        let Some(newest) = self.held.pop() else { return true };
         if !self.start() {
             return false;
         }
-        let newest = self.held.pop().expect("something is held");
         for bytes in std::mem::take(&mut self.held) {
             if !self.send(bytes).await {
                 return false;
             }
         }
+        self.held_bytes = newest.len();
         self.held.push(newest);
         true
     }
