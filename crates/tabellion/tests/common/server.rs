@@ -149,8 +149,16 @@ impl Server {
     pub(crate) fn assert_well(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the server ended:\n{}", self.said());
         self.assert_no_panic();
-        let answer = Request::get("/readyz").send(self.console);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        // After a failure it is ready again once a publication has succeeded, which is tried twice a second.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = Request::get("/readyz").send(self.console);
+            if answer.status == 200 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", answer.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The most memory that it ever had, in bytes.
