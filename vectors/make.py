@@ -566,6 +566,7 @@ def entries():
     refuse("part-no-role", "every part has a role", changed(request, content={**content, "parts": [{"sha256": hash_a, "bytes": 1}]}))
     refuse("hash-upper", "lower case", changed(request, content={**content, "sha256": hash_a.upper()}))
     refuse("hash-short", "64 digits", changed(request, content={**content, "sha256": hash_a[:-2]}))
+    refuse("policy-bare", "a hash with the name of its function", changed(request, redaction={"policy": hash_a}))
     refuse("findings-negative", "a count", changed(request, redaction={"policy": "sha256:" + hash_a, "findings": {"PERSON": -1}}))
     refuse("findings-huge", "32 bits", changed(request, redaction={"policy": "sha256:" + hash_a, "findings": {"PERSON": 2**32}}))
     refuse("tags-number", "text", changed(request, tags={"team": 1}))
