@@ -42,7 +42,6 @@ pub(crate) struct Config {
     pub(crate) console: Console,
     network: Network,
     pub(crate) ledger: Ledger,
-    pub(crate) detect: Detect,
     pub(crate) upstream: Vec<Upstream>,
 }
 
@@ -70,11 +69,6 @@ struct Network {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Ledger {
     pub(crate) publish_ms: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Detect {
-    pub(crate) threshold: f32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -119,9 +113,6 @@ impl Config {
             if !is_loopback(listen.ip()) && !self.network.protected_by_others {
                 return Err(ConfigError::Exposed { key });
             }
-        }
-        if !(0.0..=1.0).contains(&self.detect.threshold) {
-            return Err(ConfigError::Value { key: "detect.threshold".into(), expected: "between 0.0 and 1.0" });
         }
         for (position, upstream) in self.upstream.iter().enumerate() {
             let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -339,7 +330,6 @@ mod tests {
                 "[[upstream]]\nname = \"v1\"\nkind = \"openai\"\nurl = \"http://x\"",
                 "the setting `upstream.name` must be letters, digits, `-`, `_` and `.`, and not `v1`",
             ),
-            ("[detect]\nthreshold = 2.0", "the setting `detect.threshold` must be between 0.0 and 1.0"),
         ] {
             assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);
         }
