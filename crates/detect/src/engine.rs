@@ -516,6 +516,10 @@ fn says(near: &str, word: &ContextWord) -> bool {
     false
 }
 
+/// A `[BINARY:bytes]` of more digits is none of ours (nothing that is redacted has 100 MB), and is scanned: a social
+/// security number, which has nine, must not hide in one.
+const BINARY_DIGITS_MAX: usize = 8;
+
 /// Where `[ENTITY:token]` and `[BINARY:bytes]` stand.
 pub(crate) fn tokens_in(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
@@ -530,11 +534,11 @@ fn token_at(bytes: &[u8], at: usize) -> Option<usize> {
     }
     let value = &rest[name + 1..];
     let length = if &rest[..name] == b"BINARY" {
-        value.iter().take(13).take_while(|b| b.is_ascii_digit()).count()
+        value.iter().take(BINARY_DIGITS_MAX + 1).take_while(|b| b.is_ascii_digit()).count()
     } else {
         value.iter().take(9).take_while(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')).count()
     };
-    let right = if &rest[..name] == b"BINARY" { (1..=12).contains(&length) } else { length == 8 };
+    let right = if &rest[..name] == b"BINARY" { (1..=BINARY_DIGITS_MAX).contains(&length) } else { length == 8 };
     (right && value.get(length) == Some(&b']')).then_some(at + 1 + name + 1 + length + 1)
 }
 

@@ -441,3 +441,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_hides_in_what_looks_like_a_replacement() {
+    let engine = Engine::embedded();
+    assert_eq!(crate::engine::tokens_in("[BINARY:67108864]").len(), 1);
+    assert!(crate::engine::tokens_in("[BINARY:536228045]").is_empty());
+    assert!(!engine.scan("my ssn is [BINARY:536228045]", None).is_empty());
+    assert!(!engine.scan("call my phone [BINARY:14155552671]", None).is_empty());
+}

@@ -42,9 +42,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    match commands::run(cli.command) {
-        Ok(code) => code,
-        Err(failure) => {
+    let ended = std::panic::catch_unwind(|| commands::run(cli.command));
+    match ended {
+        // The hook has said where.
+        Err(_) => ExitCode::from(Fault::Internal as u8),
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
             ui::note(format!("error: {failure}"));
             ExitCode::from(failure.fault as u8)
         }

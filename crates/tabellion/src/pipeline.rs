@@ -118,11 +118,13 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
+        // Without a runtime the process is ending, and the next start closes the exchange.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let notary = self.notary.clone();
         let mut draft = Draft::new(Kind::Response, Some(&id));
         draft.entry.outcome = Some(Outcome::Interrupted);
         draft.entry.reason = Some("recorder_failed".into());
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             if let Err(error) = notary.append(draft).await {
                 tracing::warn!(exchange = id, %error, "an exchange stays open until the next start");
             }
