@@ -15,7 +15,6 @@ mod binary;
 mod engine;
 mod json;
 mod normal;
-mod phone;
 mod pseudonym;
 mod redact;
 mod rules;

@@ -4,7 +4,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::{normal::Normalized, phone};
+use crate::normal::Normalized;
+use crate::validate::phone;
 
 /// Makes tokens. It holds the token key and shows it to nobody.
 #[derive(Clone)]

@@ -5,7 +5,16 @@
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 
-use crate::validate::{Check, Verdict};
+use super::{Check, Validator, Verdict};
+
+pub(super) fn by_name(name: &str) -> Option<Validator> {
+    Some(match name {
+        "phone_international" => international,
+        "phone_loose" => loose,
+        "phone_national" => national,
+        _ => return None,
+    })
+}
 
 /// Tried, in this order, for a number that begins with the trunk prefix 0.
 const TRUNK: &[Region] = &[
