@@ -16,14 +16,17 @@
 //!
 //! Text that is already redacted (`[ENTITY:token]`) is neither found nor read as context.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use regex_automata::{Anchored, Input};
 use sha2::{Digest, Sha256};
 
+use crate::columns::Columns;
+use crate::encoded;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
-use crate::normal::Normalized;
+use crate::normal::{Normalized, Spelled};
 use crate::rules::{self, Boundary, EMBEDDED, Recognizer, RuleError, Set};
 use crate::token::Tokens;
 use crate::validate::Check;
@@ -53,6 +56,9 @@ const DIGITS_NEAR: usize = 48;
 const PREFIX_MAX: usize = 8;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
+
+/// Text encoded in text encoded in text.
+const NESTING_MAX: usize = 3;
 
 /// So many letters and digits of a finding are worth hiding when another finding took the rest.
 const REMAINDER_LEAST: usize = 4;
@@ -139,6 +145,24 @@ struct Candidate {
     against: Option<u16>,
 }
 
+/// What the pass over a text saw.
+#[derive(Default)]
+struct Survey {
+    hits: Vec<Hit>,
+    /// Where literals stand: the number of their rules.
+    literals: Vec<(usize, u16)>,
+    /// Words that may stand for a character of an address.
+    spelled: Vec<Spelled>,
+    /// Where groups of digits begin.
+    numbers: Vec<usize>,
+    /// Where words begin that may be long enough for the rules for words without digits.
+    words: Vec<usize>,
+    /// Where words begin that may be encoded text.
+    runs: Vec<usize>,
+    /// Where `:` and `=` stand.
+    assigns: Vec<usize>,
+}
+
 /// A scan of one text.
 struct Scan<'a> {
     engine: &'a Engine,
@@ -149,17 +173,11 @@ struct Scan<'a> {
     thorough: bool,
     tokens: Tokens,
     hits: Vec<Hit>,
-    literals: Vec<(usize, u16)>,
-    /// Where groups of digits begin.
-    numbers: Vec<usize>,
-    /// Where long words begin, if a rule wants them.
-    words: Vec<usize>,
-    /// Where `:` and `=` stand.
-    assigns: Vec<usize>,
-    /// The words in what the text stands under.
-    key: Vec<u16>,
-    /// The words in the message before.
-    previous: Vec<u16>,
+    /// The words in what the text stands under, in the message before, and the heads of its columns: once a rule asks.
+    /// Most strings of a JSON text interest no rule, so that what is prepared for each of them is what costs.
+    key: OnceCell<Vec<u16>>,
+    previous: OnceCell<Vec<u16>>,
+    columns: OnceCell<Option<Columns>>,
     candidates: Vec<Candidate>,
     /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
@@ -334,22 +352,16 @@ impl Engine {
 
     /// The same with another threshold, and only for some entities.
     pub fn analyze(&self, text: &str, query: &Query<'_>) -> Vec<Finding> {
-        let normalized = Normalized::new(text);
-        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
-        let (candidates, _steps) = self.candidates(plain, query);
-        resolve(candidates, &self.recognizers, plain)
+        let mut steps = 0;
+        self.find(text, query, 0, &mut steps)
             .into_iter()
             .map(|c| {
                 let recognizer = &self.recognizers[c.rule];
                 let pattern = &recognizer.patterns[c.pattern];
-                let (start, end) = match &normalized {
-                    Some(n) => n.original(c.start, c.end),
-                    None => (c.start, c.end),
-                };
                 Finding {
                     entity: recognizer.entity.clone(),
-                    start,
-                    end,
+                    start: c.start,
+                    end: c.end,
                     score: c.score,
                     recognizer: recognizer.name.clone(),
                     pattern: pattern.name.clone(),
@@ -362,61 +374,80 @@ impl Engine {
             .collect()
     }
 
-    fn candidates(&self, text: &str, query: &Query<'_>) -> (Vec<Candidate>, usize) {
+    /// What is found, resolved, in offsets of `text`; in what is encoded in it too, down to [`NESTING_MAX`].
+    fn find(&self, text: &str, query: &Query<'_>, nesting: usize, steps: &mut usize) -> Vec<Candidate> {
+        let mut normalized = Normalized::new(text);
+        let mut survey = self.survey(normalized.as_ref().map_or(text, |n| &n.text));
+        if !survey.spelled.is_empty() || survey.numbers.len() > 1 {
+            normalized = match Normalized::respell(normalized, text, &survey.spelled, &survey.numbers) {
+                Ok(respelled) => {
+                    survey = self.survey(&respelled.text);
+                    Some(respelled)
+                }
+                Err(unchanged) => unchanged,
+            };
+        }
+        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
+        let runs = std::mem::take(&mut survey.runs);
+        let mut candidates = self.candidates(plain, query, survey, steps);
+        if nesting < NESTING_MAX {
+            let mut least = 0;
+            for run in runs {
+                if run < least {
+                    continue;
+                }
+                let Some(decoded) = encoded::decode(plain, run, least) else { continue };
+                least = decoded.end;
+                for inner in self.find(&decoded.text, query, nesting + 1, steps) {
+                    let (start, end) = decoded.original(inner.start, inner.end);
+                    candidates.push(Candidate { start, end, ..inner });
+                }
+            }
+        }
+        let mut found = resolve(candidates, &self.recognizers, plain);
+        if let Some(normalized) = &normalized {
+            for candidate in &mut found {
+                (candidate.start, candidate.end) = normalized.original(candidate.start, candidate.end);
+            }
+        }
+        found
+    }
+
+    fn candidates(&self, text: &str, query: &Query<'_>, survey: Survey, steps: &mut usize) -> Vec<Candidate> {
         let threshold = query.threshold.unwrap_or(self.threshold);
+        let tokens = Tokens::of(text);
+        let mut hits = survey.hits;
+        hits.retain(|hit| !tokens.inside(hit.start));
         let mut scan = Scan {
             engine: self,
             text,
             query,
             threshold,
             thorough: threshold < self.threshold,
-            tokens: Tokens::of(text),
-            hits: Vec::new(),
-            literals: Vec::new(),
-            numbers: Vec::new(),
-            words: Vec::new(),
-            assigns: Vec::new(),
-            key: query.context.key.map_or_else(Vec::new, |key| self.lexicon.in_key(key)),
-            previous: query.context.before.map_or_else(Vec::new, |before| self.words_in(before)),
+            tokens,
+            hits,
+            key: OnceCell::new(),
+            previous: OnceCell::new(),
+            columns: OnceCell::new(),
             candidates: Vec::new(),
             resume: Vec::new(),
             steps: text.len(),
         };
-        scan.survey();
         scan.whole_value();
-        scan.at_literals();
-        scan.at_values();
+        scan.at_literals(&survey.literals);
+        scan.at_values(&survey.assigns);
         scan.resume.clear();
-        scan.at_numbers();
-        scan.at_words();
+        scan.at_numbers(&survey.numbers);
+        scan.at_words(&survey.words);
         scan.anywhere();
-        (scan.candidates, scan.steps)
+        *steps += scan.steps;
+        scan.candidates
     }
 
     /// The words of context at the end of a text.
     fn words_in(&self, text: &str) -> Vec<u16> {
         let text = &text[text.ceil_char_boundary(text.len().saturating_sub(PREVIOUS_BYTES))..];
-        let query = Query::default();
-        let mut scan = Scan {
-            engine: self,
-            text,
-            query: &query,
-            threshold: 1.0,
-            thorough: false,
-            tokens: Tokens::of(text),
-            hits: Vec::new(),
-            literals: Vec::new(),
-            numbers: Vec::new(),
-            words: Vec::new(),
-            assigns: Vec::new(),
-            key: Vec::new(),
-            previous: Vec::new(),
-            candidates: Vec::new(),
-            resume: Vec::new(),
-            steps: 0,
-        };
-        scan.survey();
-        scan.hits.iter().map(|hit| hit.word).collect()
+        self.survey(text).hits.iter().map(|hit| hit.word).collect()
     }
 
     #[cfg(test)]
@@ -426,18 +457,23 @@ impl Engine {
 
     #[cfg(test)]
     pub(crate) fn steps(&self, text: &str) -> usize {
-        self.candidates(text, &Query::default()).1
+        {
+            let mut steps = 0;
+            self.find(text, &Query::default(), 0, &mut steps);
+            steps
+        }
     }
 }
 
-impl Scan<'_> {
+impl Engine {
     /// The pass over the text: what stands where.
-    fn survey(&mut self) {
-        let engine = self.engine;
-        let bytes = self.text.as_bytes();
+    fn survey(&self, text: &str) -> Survey {
+        let mut survey = Survey::default();
+        let bytes = text.as_bytes();
         let mut padded = [0u8; 64];
-        // The last bytes of the block before, as bits: whether they belonged to a word, were digits, were small letters.
+        // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
         let (mut word_before, mut digit_before, mut lower_before) = (0, 0, 0);
+        let long = self.letters_least.min(encoded::RUN_LEAST);
         let mut base = 0;
         while base < bytes.len() {
             let block = match bytes[base..].first_chunk::<64>() {
@@ -460,44 +496,49 @@ impl Scan<'_> {
 
             for bit in Bits(begins | humps | m.lead) {
                 let at = base + bit;
-                engine.lexicon.at_word(bytes, at, |entry, end| match entry {
-                    Entry::Literal(rules) => self.literals.push((at, rules)),
-                    Entry::Word(word) => self.hits.push(Hit { start: at, end, word }),
+                self.lexicon.at_word(bytes, at, |entry, end| match entry {
+                    Entry::Literal(rules) => survey.literals.push((at, rules)),
+                    Entry::Word(word) => survey.hits.push(Hit { start: at, end, word }),
+                    Entry::Spelled { at: is_at } => survey.spelled.push(Spelled { start: at, end, at: is_at }),
                 });
-                if engine.letters_least != usize::MAX {
-                    let length = (!(m.word >> bit)).trailing_zeros() as usize;
-                    if length >= engine.letters_least || bit + length == 64 {
-                        self.words.push(at);
+                let length = (!(m.word >> bit)).trailing_zeros() as usize;
+                let open = bit + length == 64;
+                if length >= long || open {
+                    if length >= self.letters_least || open {
+                        survey.words.push(at);
+                    }
+                    if (length >= encoded::RUN_LEAST || open) && begins >> bit & 1 == 1 {
+                        survey.runs.push(at);
                     }
                 }
             }
             for bit in Bits(numbers) {
-                self.numbers.push(base + bit);
+                survey.numbers.push(base + bit);
             }
             for bit in Bits(m.special) {
                 let at = base + bit;
                 if matches!(bytes[at], b':' | b'=') {
-                    self.assigns.push(at);
+                    survey.assigns.push(at);
                 }
-                engine.lexicon.at_special(bytes, at, |entry, _| {
+                self.lexicon.at_special(bytes, at, |entry, _| {
                     if let Entry::Literal(rules) = entry {
-                        self.literals.push((at, rules));
+                        survey.literals.push((at, rules));
                     }
                 });
             }
             base += 64;
         }
-        if !self.hits.is_empty() {
-            let tokens = &self.tokens;
-            self.hits.retain(|hit| !tokens.inside(hit.start));
-        }
+        survey
     }
+}
 
+impl Scan<'_> {
     /// The text itself, if it stands under a key.
     fn whole_value(&mut self) {
         if self.query.context.key.is_some() {
             let from = self.text.len() - self.text.trim_start().len();
-            self.at_value(from, &self.key.clone());
+            let key = self.key().to_vec();
+            self.at_value(from, &key);
         }
     }
 
@@ -511,9 +552,9 @@ impl Scan<'_> {
         }
     }
 
-    fn at_literals(&mut self) {
+    fn at_literals(&mut self, literals: &[(usize, u16)]) {
         let engine = self.engine;
-        for (at, rules) in std::mem::take(&mut self.literals) {
+        for &(at, rules) in literals {
             for &rule in &engine.by_literal[usize::from(rules)] {
                 let start = self.moved_back(rule, at);
                 self.attempt(rule, start, None);
@@ -536,13 +577,13 @@ impl Scan<'_> {
     }
 
     /// Values under keys in text: `key = value`, `"key": "value"`, `key => 'value'`.
-    fn at_values(&mut self) {
+    fn at_values(&mut self, assigns: &[usize]) {
         let engine = self.engine;
         if engine.by_value.is_empty() {
             return;
         }
         let bytes = self.text.as_bytes();
-        for at in std::mem::take(&mut self.assigns) {
+        for &at in assigns {
             let before = &bytes[..at];
             let closed = before
                 .iter()
@@ -577,12 +618,12 @@ impl Scan<'_> {
         }
     }
 
-    fn at_numbers(&mut self) {
+    fn at_numbers(&mut self, numbers: &[usize]) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
         // Where the word ends that was tried last, and where it began.
         let (mut begun, mut ended) = (0, 0);
-        for number in std::mem::take(&mut self.numbers) {
+        for &number in numbers {
             let mut after_letter = number > 0 && bytes[number - 1].is_ascii_alphabetic();
             if number >= ended {
                 let start =
@@ -631,10 +672,10 @@ impl Scan<'_> {
     }
 
     /// Words without digits, for the rules that want them.
-    fn at_words(&mut self) {
+    fn at_words(&mut self, words: &[usize]) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
-        for start in std::mem::take(&mut self.words) {
+        for &start in words {
             let length = bytes[start..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
             self.steps += length;
             if bytes.get(start + length).is_none_or(|b| !b.is_ascii_digit()) {
@@ -676,6 +717,21 @@ impl Scan<'_> {
         }
     }
 
+    fn key(&self) -> &[u16] {
+        let context = &self.query.context;
+        self.key.get_or_init(|| context.key.map_or_else(Vec::new, |key| self.engine.lexicon.in_key(key)))
+    }
+
+    fn previous(&self) -> &[u16] {
+        let context = &self.query.context;
+        self.previous.get_or_init(|| context.before.map_or_else(Vec::new, |before| self.engine.words_in(before)))
+    }
+
+    fn column(&self, at: usize) -> &[u16] {
+        let columns = self.columns.get_or_init(|| Columns::of(self.text, &self.engine.lexicon));
+        columns.as_ref().map_or(&[], |columns| columns.over(self.text, at))
+    }
+
     /// The words of context that a candidate which starts here might be near to.
     fn hits_near(&self, from: usize, to: usize) -> &[Hit] {
         let first = self.hits.partition_point(|hit| hit.start + 128 < from);
@@ -685,12 +741,18 @@ impl Scan<'_> {
     }
 
     fn any_word_near(&self, start: usize) -> bool {
-        !self.key.is_empty() || !self.previous.is_empty() || !self.hits_near(start, start + 128).is_empty()
+        !self.hits_near(start, start + 128).is_empty()
+            || !self.key().is_empty()
+            || !self.previous().is_empty()
+            || !self.column(start).is_empty()
     }
 
     fn word_near(&self, words: &Words, start: usize) -> bool {
-        self.key.iter().chain(&self.previous).any(|&word| words.has(word))
-            || self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
+        let has = |list: &[u16]| list.iter().any(|&word| words.has(word));
+        self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
+            || has(self.key())
+            || has(self.previous())
+            || has(self.column(start))
     }
 
     /// Tries one rule at one place. Under a key of its own, only the key is context.
@@ -806,8 +868,9 @@ impl Scan<'_> {
                         see(hit.word, hit.start - to);
                     }
                 }
-                self.key.iter().for_each(|&word| see(word, KEY_DISTANCE));
-                self.previous.iter().for_each(|&word| see(word, PREVIOUS_DISTANCE));
+                self.key().iter().for_each(|&word| see(word, KEY_DISTANCE));
+                self.column(from).iter().for_each(|&word| see(word, KEY_DISTANCE));
+                self.previous().iter().for_each(|&word| see(word, PREVIOUS_DISTANCE));
             }
         }
         match best {

@@ -20,9 +20,9 @@ const NESTING_MAX: usize = 4;
 const NUMBER_DIGITS: std::ops::RangeInclusive<usize> = 7..=19;
 
 /// Redacts a JSON text; `None` when it is none. With `holes`, a zero byte may stand for a value.
-pub(crate) fn redact(redactor: &Redactor, text: &str, holes: bool) -> Option<Redacted> {
+pub(crate) fn redact(redactor: &Redactor, text: &str, holes: bool, before: Option<&str>) -> Option<Redacted> {
     let mut sink = Sink::default();
-    let redacted = document(redactor, text, holes, None, 0, &mut sink)?;
+    let redacted = document(redactor, text, holes, Context { key: None, before }, 0, &mut sink)?;
     Some(sink.finish(redacted.unwrap_or_else(|| text.to_owned())))
 }
 

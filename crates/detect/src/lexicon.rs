@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::masks::SPECIALS;
+use crate::normal::{AT_WORDS, DOT_WORDS};
 
 /// What an entry of the lexicon stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub(crate) enum Entry {
     Literal(u16),
     /// A word of context: its number.
     Word(u16),
+    /// A word that stands for `@` (or else for `.`) in an address.
+    Spelled {
+        /// For `@`.
+        at: bool,
+    },
 }
 
 /// The byte after the end of the text, for a head that reaches beyond it.
@@ -119,7 +125,7 @@ impl Builder {
             let thirds: Vec<u8> = match (bytes.get(2), entry) {
                 (Some(&b), _) => vec![CLASSES[b as usize]],
                 (None, Entry::Literal(_)) => (0..=END).collect(),
-                (None, Entry::Word(_)) => (OTHER..=END).chain([b's' - b'a']).collect(),
+                (None, _) => (OTHER..=END).chain([b's' - b'a']).collect(),
             };
             for third in thirds {
                 let (a, b) = (CLASSES[bytes[0] as usize], CLASSES[bytes[1] as usize]);
@@ -129,6 +135,11 @@ impl Builder {
         };
         for (literal, rules) in &self.literals {
             add(literal, Entry::Literal(*rules));
+        }
+        for (words, at) in [(AT_WORDS, true), (DOT_WORDS, false)] {
+            for word in words {
+                add(word, Entry::Spelled { at });
+            }
         }
         for (number, word) in self.words.iter().enumerate() {
             for spelling in spellings(word) {
@@ -287,10 +298,10 @@ fn key_spelling(key: &str) -> String {
 /// context ends where a word ends if it is short, and anywhere if it is long; a space in it stands for up to three bytes
 /// that are no letters and digits, or for none.
 fn ends(text: &[u8], entry: Entry, bytes: &[u8], at: usize) -> Option<usize> {
-    let Entry::Word(_) = entry else {
+    if !matches!(entry, Entry::Word(_)) {
         let end = at + text.len();
         return bytes.get(at..end)?.eq_ignore_ascii_case(text).then_some(end);
-    };
+    }
     let mut i = at;
     for &b in text {
         if b == b' ' {

@@ -12,6 +12,8 @@
 use std::sync::Arc;
 
 mod binary;
+mod columns;
+mod encoded;
 mod engine;
 mod json;
 mod lexicon;
