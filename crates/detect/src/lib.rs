@@ -5,6 +5,7 @@
 //!
 //! - [`Engine`] holds rules and finds; a [`Finding`] says where and which rule, never which value.
 //! - [`Pseudonyms`] makes tokens from values with a key.
+//! - [`operator`] has what else can be put in the place of a finding.
 //! - [`Redactor`] puts tokens in the place of findings, in text and in JSON.
 //!
 //! It is no proof that nothing is left: names, addresses and whatever no rule describes stay in the text.
@@ -19,6 +20,7 @@ mod json;
 mod lexicon;
 mod masks;
 mod normal;
+pub mod operator;
 mod pseudonym;
 mod redact;
 mod rules;
