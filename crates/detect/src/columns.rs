@@ -88,7 +88,10 @@ fn cells(line: &[u8], delimiter: u8) -> impl Iterator<Item = (usize, usize)> + '
 fn heads(line: &str, delimiter: u8, lexicon: &Lexicon) -> Option<Vec<Vec<u16>>> {
     let heads: Vec<_> = cells(line.as_bytes(), delimiter)
         .take(COLUMNS_MAX)
-        .map(|(from, to)| lexicon.in_key(line[from..to].trim_matches(|c: char| c == '"' || c == '\'' || c == '`' || c.is_whitespace())))
+        .map(|(from, to)| {
+            lexicon
+                .in_key(line[from..to].trim_matches(|c: char| c == '"' || c == '\'' || c == '`' || c.is_whitespace()))
+        })
         .collect();
     heads.iter().any(|words| !words.is_empty()).then_some(heads)
 }
@@ -97,7 +100,8 @@ fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let bytes = text.as_bytes();
     let first = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX)])?;
     let second = &bytes[first + 1..];
-    let second = &second[..memchr::memchr(b'\n', &second[..second.len().min(LINE_MAX)]).unwrap_or(second.len().min(LINE_MAX))];
+    let second =
+        &second[..memchr::memchr(b'\n', &second[..second.len().min(LINE_MAX)]).unwrap_or(second.len().min(LINE_MAX))];
     let head = text[..first].trim_end_matches('\r');
     // A head names; it has no numbers of its own.
     let digits = head.bytes().filter(u8::is_ascii_digit).count();

@@ -27,7 +27,8 @@ use crate::encoded;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
-use crate::rules::{self, Boundary, EMBEDDED, Recognizer, RuleError, Set};
+use crate::policy::{PRESETS, Policy};
+use crate::rules::{self, Boundary, Recognizer, RuleError, Rules, Set};
 use crate::token::Tokens;
 use crate::validate::Check;
 use crate::{Context, Finding, Query};
@@ -71,25 +72,26 @@ pub struct Engine {
     /// The rules that a literal triggers.
     by_literal: Vec<Vec<u16>>,
     /// The rules for a number, by the digits near.
-    by_digits: Vec<Rules>,
+    by_digits: Vec<Tried>,
     /// Whether any rule that digits trigger may follow a letter.
     digits_after_letters: bool,
     /// The rules for a word, by its length.
-    by_word: Vec<Rules>,
+    by_word: Vec<Tried>,
     /// The rules for a word without digits, by its length; and the least of these lengths.
-    by_letters: Vec<Rules>,
+    by_letters: Vec<Tried>,
     letters_least: usize,
     by_value: Vec<u16>,
     /// Words that make a value interesting.
     value_words: Words,
     anywhere: Vec<u16>,
     policy: [u8; 32],
+    redaction: Policy,
     threshold: f32,
 }
 
 /// Rules that are tried at the same kind of place.
 #[derive(Clone, Default)]
-struct Rules {
+struct Tried {
     /// They may reach the threshold by themselves.
     strong: Vec<u16>,
     /// They need a word of context.
@@ -186,35 +188,46 @@ struct Scan<'a> {
 }
 
 impl Engine {
-    /// The rules in `defaults/recognizers`: those of the default set, or all.
+    /// The rules in `defaults/recognizers`, those of the default set or all, under the default policy.
     pub fn embedded(set: Set) -> Engine {
-        Engine::build(EMBEDDED, set, true).expect("a test loads the embedded rules")
+        let default = PRESETS[0];
+        rules::load(&[default], Some(set)).and_then(Engine::build).expect("a test loads the embedded rules")
     }
 
-    /// Rules from files (their names and their TOML), by the parser that reads the embedded ones.
+    /// The embedded rules under one of the policies in `defaults/policies`; `None` if there is none of that name.
+    pub fn preset(name: &str) -> Option<Engine> {
+        let preset = PRESETS.iter().find(|(own, _)| *own == name)?;
+        Some(rules::load(&[*preset], None).and_then(Engine::build).expect("a test loads the embedded policies"))
+    }
+
+    /// The names of the policies in `defaults/policies`.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// The embedded rules under a policy from a file (its name and its TOML), which may add recognizers of its own. It
+    /// stands on the default policy, or on the one that it `extends`.
     ///
     /// # Errors
     ///
-    /// When a file is not a rules file, or a rule in it cannot work; the error names the file, the line and the rule.
+    /// When it is not a policy, or a rule in it cannot work; the error names the file, the line and the rule.
+    pub fn with_policy(name: &str, text: &str) -> Result<Engine, RuleError> {
+        rules::load(&[PRESETS[0], (name, text)], None).and_then(Engine::build)
+    }
+
+    /// Rules from files (their names and their TOML) alone, by the parser that reads the embedded ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::with_policy`].
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Engine, RuleError> {
-        Engine::build(files, Set::All, false)
+        rules::alone(files).and_then(Engine::build)
     }
 
-    /// The embedded rules of `set`, and rules from files after them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::from_rules`].
-    pub fn with_rules(set: Set, files: &[(&str, &str)]) -> Result<Engine, RuleError> {
-        let mut all = EMBEDDED.to_vec();
-        all.extend_from_slice(files);
-        // The embedded ones were compiled by a test; compiling the user's at once is worth compiling all.
-        Engine::build(&all, set, files.is_empty())
-    }
-
-    fn build(files: &[(&str, &str)], set: Set, trusted: bool) -> Result<Engine, RuleError> {
+    fn build(rules: Rules) -> Result<Engine, RuleError> {
+        let Rules { recognizers, threshold, policy: redaction, files } = rules;
         let mut policy = Sha256::new();
-        policy.update([set as u8]);
+        policy.update((recognizers.len() as u64).to_be_bytes());
         for (name, text) in files {
             // With lengths, so that moving text from one file to another makes another policy.
             for part in [name, text] {
@@ -222,7 +235,6 @@ impl Engine {
                 policy.update(part.as_bytes());
             }
         }
-        let (recognizers, threshold) = rules::parse(files, set, trusted)?;
         let threshold = threshold.unwrap_or(THRESHOLD);
         if recognizers.len() >= usize::from(u16::MAX) {
             return Err(RuleError::TooMany);
@@ -263,9 +275,9 @@ impl Engine {
             })
             .collect();
 
-        let mut by_digits = vec![Rules::default(); DIGITS_NEAR + 1];
-        let mut by_word = vec![Rules::default(); WORD_MAX + 1];
-        let mut by_letters = vec![Rules::default(); WORD_MAX + 1];
+        let mut by_digits = vec![Tried::default(); DIGITS_NEAR + 1];
+        let mut by_word = vec![Tried::default(); WORD_MAX + 1];
+        let mut by_letters = vec![Tried::default(); WORD_MAX + 1];
         let mut letters_least = usize::MAX;
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
@@ -274,7 +286,7 @@ impl Engine {
         for (rule, recognizer) in recognizers.iter().enumerate() {
             let trigger = &recognizer.trigger;
             let strong = needs[rule].alone >= threshold;
-            let add = |table: &mut [Rules], least: usize, most: usize| {
+            let add = |table: &mut [Tried], least: usize, most: usize| {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.push(rule as u16);
@@ -313,6 +325,7 @@ impl Engine {
             value_words: Words::of(&value_words, count),
             anywhere,
             policy: policy.finalize().into(),
+            redaction,
             threshold,
         })
     }
@@ -320,6 +333,11 @@ impl Engine {
     /// SHA-256 over the rule files and the set: identifies the policy under which something was redacted.
     pub fn policy(&self) -> [u8; 32] {
         self.policy
+    }
+
+    /// What is done with what is found.
+    pub(crate) fn redaction(&self) -> &Policy {
+        &self.redaction
     }
 
     /// The score from which a finding counts.
@@ -699,7 +717,7 @@ impl Scan<'_> {
         }
     }
 
-    fn try_rules(&mut self, rules: &Rules, start: usize, back: bool) {
+    fn try_rules(&mut self, rules: &Tried, start: usize, back: bool) {
         let place = |scan: &mut Self, rule: u16| if back { scan.moved_back(rule, start) } else { start };
         for &rule in &rules.strong {
             let at = place(self, rule);

@@ -21,6 +21,7 @@ mod lexicon;
 mod masks;
 mod normal;
 pub mod operator;
+mod policy;
 mod pseudonym;
 mod redact;
 mod rules;
