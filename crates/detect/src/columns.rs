@@ -28,6 +28,13 @@ impl Columns {
         lines(text, lexicon).or_else(|| insert(text, lexicon))
     }
 
+    /// The same when so many bytes are cut off before the text.
+    pub(crate) fn shifted(mut self, bytes: usize) -> Columns {
+        let (Form::Lines { begin, .. } | Form::Rows { begin }) = &mut self.form;
+        *begin = begin.saturating_sub(bytes);
+        self
+    }
+
     /// The words of the head over the place `at`.
     pub(crate) fn over(&self, text: &str, at: usize) -> &[u16] {
         let bytes = text.as_bytes();

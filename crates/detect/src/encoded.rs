@@ -32,6 +32,11 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// Where the run begins.
+    pub(crate) fn start(&self) -> usize {
+        self.places[0]
+    }
+
     /// The characters that hold some of the decoded bytes.
     pub(crate) fn original(&self, start: usize, end: usize) -> (usize, usize) {
         let first = start * 8 / self.bits;

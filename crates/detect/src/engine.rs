@@ -58,6 +58,10 @@ const PREFIX_MAX: usize = 8;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
+/// What stands less than this before the end of a part of a text may look different when more of it comes: words of
+/// context after a value, the rest of a number, an address that is spelled out.
+pub(crate) const HOLD_BYTES: usize = 320;
+
 /// Text encoded in text encoded in text.
 const NESTING_MAX: usize = 3;
 
@@ -137,6 +141,8 @@ struct Hit {
 /// A candidate that passed, in offsets of the normalized text.
 #[derive(Clone)]
 struct Candidate {
+    /// Where its rule began to look: a value may stand after what gives it away.
+    anchor: usize,
     start: usize,
     end: usize,
     score: f32,
@@ -165,10 +171,21 @@ struct Survey {
     assigns: Vec<usize>,
 }
 
+/// What is certain of a part of a text.
+pub(crate) struct Part {
+    pub(crate) findings: Vec<Finding>,
+    /// Where the certain part ends.
+    pub(crate) end: usize,
+}
+
 /// A scan of one text.
 struct Scan<'a> {
     engine: &'a Engine,
     text: &'a str,
+    /// Nothing begins before.
+    from: usize,
+    /// Where the first candidate begins that more text could change.
+    open: usize,
     query: &'a Query<'a>,
     threshold: f32,
     /// The weak rules are tried everywhere: somebody asked for everything.
@@ -371,59 +388,38 @@ impl Engine {
     /// The same with another threshold, and only for some entities.
     pub fn analyze(&self, text: &str, query: &Query<'_>) -> Vec<Finding> {
         let mut steps = 0;
-        self.find(text, query, 0, &mut steps)
-            .into_iter()
-            .map(|c| {
-                let recognizer = &self.recognizers[c.rule];
-                let pattern = &recognizer.patterns[c.pattern];
-                Finding {
-                    entity: recognizer.entity.clone(),
-                    start: c.start,
-                    end: c.end,
-                    score: c.score,
-                    recognizer: recognizer.name.clone(),
-                    pattern: pattern.name.clone(),
-                    base: c.base,
-                    validator: pattern.validator.as_ref().map(|(name, _)| name.clone()),
-                    context: c.context.map(|word| self.lexicon.word(word)),
-                    against: c.against.map(|word| self.lexicon.word(word)),
-                }
-            })
-            .collect()
+        self.find(text, query, 0, &mut steps).into_iter().map(|candidate| self.finding(candidate)).collect()
+    }
+
+    fn finding(&self, c: Candidate) -> Finding {
+        let recognizer = &self.recognizers[c.rule];
+        let pattern = &recognizer.patterns[c.pattern];
+        Finding {
+            entity: recognizer.entity.clone(),
+            start: c.start,
+            end: c.end,
+            score: c.score,
+            recognizer: recognizer.name.clone(),
+            pattern: pattern.name.clone(),
+            base: c.base,
+            validator: pattern.validator.as_ref().map(|(name, _)| name.clone()),
+            context: c.context.map(|word| self.lexicon.word(word)),
+            against: c.against.map(|word| self.lexicon.word(word)),
+        }
     }
 
     /// What is found, resolved, in offsets of `text`; in what is encoded in it too, down to [`NESTING_MAX`].
     fn find(&self, text: &str, query: &Query<'_>, nesting: usize, steps: &mut usize) -> Vec<Candidate> {
-        let mut normalized = Normalized::new(text);
-        let mut survey = self.survey(normalized.as_ref().map_or(text, |n| &n.text));
-        if !survey.spelled.is_empty() || survey.numbers.len() > 1 {
-            normalized = match Normalized::respell(normalized, text, &survey.spelled, &survey.numbers) {
-                Ok(respelled) => {
-                    survey = self.survey(&respelled.text);
-                    Some(respelled)
-                }
-                Err(unchanged) => unchanged,
-            };
-        }
+        let (mut normalized, mut survey) = self.plain(text);
         let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
         let runs = std::mem::take(&mut survey.runs);
-        let mut candidates = self.candidates(plain, query, survey, steps);
-        if nesting < NESTING_MAX {
-            let mut least = 0;
-            for run in runs {
-                if run < least {
-                    continue;
-                }
-                let Some(decoded) = encoded::decode(plain, run, least) else { continue };
-                least = decoded.end;
-                for inner in self.find(&decoded.text, query, nesting + 1, steps) {
-                    let (start, end) = decoded.original(inner.start, inner.end);
-                    candidates.push(Candidate { start, end, ..inner });
-                }
-            }
-        }
+        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        scan.all(&survey);
+        *steps += scan.steps;
+        let mut candidates = scan.candidates;
+        self.encoded(plain, query, 0, &runs, nesting, steps, &mut candidates);
         let mut found = resolve(candidates, &self.recognizers, plain);
-        if let Some(normalized) = &normalized {
+        if let Some(normalized) = &mut normalized {
             for candidate in &mut found {
                 (candidate.start, candidate.end) = normalized.original(candidate.start, candidate.end);
             }
@@ -431,35 +427,117 @@ impl Engine {
         found
     }
 
-    fn candidates(&self, text: &str, query: &Query<'_>, survey: Survey, steps: &mut usize) -> Vec<Candidate> {
-        let threshold = query.threshold.unwrap_or(self.threshold);
-        let tokens = Tokens::of(text);
-        let mut hits = survey.hits;
-        hits.retain(|hit| !tokens.inside(hit.start));
-        let mut scan = Scan {
-            engine: self,
-            text,
-            query,
-            threshold,
-            thorough: threshold < self.threshold,
-            tokens,
-            hits,
-            key: OnceCell::new(),
-            previous: OnceCell::new(),
-            columns: OnceCell::new(),
-            candidates: Vec::new(),
-            resume: Vec::new(),
-            steps: text.len(),
-        };
-        scan.whole_value();
-        scan.at_literals(&survey.literals);
-        scan.at_values(&survey.assigns);
-        scan.resume.clear();
-        scan.at_numbers(&survey.numbers);
-        scan.at_words(&survey.words);
-        scan.anywhere();
-        *steps += scan.steps;
-        scan.candidates
+    /// The text as a reader sees it, if that is not how it is written, and what stands where in it.
+    fn plain(&self, text: &str) -> (Option<Normalized>, Survey) {
+        let normalized = Normalized::new(text);
+        let survey = self.survey(normalized.as_ref().map_or(text, |n| &n.text));
+        if survey.spelled.is_empty() && survey.numbers.len() < 2 {
+            return (normalized, survey);
+        }
+        match Normalized::respell(normalized, text, &survey.spelled, &survey.numbers) {
+            Ok(respelled) => {
+                let survey = self.survey(&respelled.text);
+                (Some(respelled), survey)
+            }
+            Err(unchanged) => (unchanged, survey),
+        }
+    }
+
+    /// Adds what is found in encoded runs; returns where the first of them begins that may go on after the text.
+    #[allow(clippy::too_many_arguments, reason = "a step of `find` and of `part`, which share it")]
+    fn encoded(
+        &self,
+        plain: &str,
+        query: &Query<'_>,
+        from: usize,
+        runs: &[usize],
+        nesting: usize,
+        steps: &mut usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> usize {
+        let mut open = plain.len();
+        if nesting == NESTING_MAX {
+            return open;
+        }
+        let mut least = from;
+        for &run in runs {
+            if run < least {
+                continue;
+            }
+            let Some(decoded) = encoded::decode(plain, run, least) else { continue };
+            least = decoded.end;
+            if decoded.end + HOLD_BYTES > plain.len() {
+                open = open.min(decoded.start());
+            }
+            for inner in self.find(&decoded.text, query, nesting + 1, steps) {
+                let (start, end) = decoded.original(inner.start, inner.end);
+                candidates.push(Candidate { anchor: start, start, end, ..inner });
+            }
+        }
+        open
+    }
+
+    /// A part of a longer text, for [`crate::Stream`]: what begins in `text` from `from` on and ends before the place that
+    /// is returned with it, from which on more text could change what is found. With `last`, no more text comes.
+    pub(crate) fn part(
+        &self,
+        text: &str,
+        from: usize,
+        query: &Query<'_>,
+        columns: &mut Option<Columns>,
+        last: bool,
+    ) -> Part {
+        let mut steps = 0;
+        let (normalized, mut survey) = self.plain(text);
+        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
+        let forth = |at: usize| normalized.as_ref().map_or(at, |n| n.plain(at));
+        let back = |start: usize, end: usize| normalized.as_ref().map_or((start, end), |n| n.original(start, end));
+        let from = forth(from);
+        let runs = std::mem::take(&mut survey.runs);
+        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        scan.from = from;
+        let _ = scan.columns.set(columns.take().or_else(|| Columns::of(plain, &self.lexicon)));
+        scan.all(&survey);
+        *columns = scan.columns.take().flatten();
+        let mut candidates = scan.candidates;
+        let open = scan.open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
+
+        // The last space before what is open that no candidate covers.
+        let mut end = plain.len();
+        if !last {
+            let limit = open.min(plain.len().saturating_sub(HOLD_BYTES)).max(from);
+            let spans: Vec<(usize, usize)> = candidates.iter().map(|c| (c.anchor, c.end)).collect();
+            end = plain.floor_char_boundary(limit);
+            loop {
+                let Some(space) = memchr::memrchr2(b' ', b'\n', &plain.as_bytes()[from..end]) else {
+                    end = from;
+                    break;
+                };
+                let cut = from + space + 1;
+                match spans.iter().filter(|span| span.0 < cut && cut < span.1).map(|span| span.0).min() {
+                    Some(start) => end = start,
+                    None if back(cut, cut + 1).0 == back(cut - 1, cut).1 => {
+                        end = cut;
+                        break;
+                    }
+                    None => end = cut - 1,
+                }
+                if end <= from {
+                    end = from;
+                    break;
+                }
+            }
+            candidates.retain(|c| c.anchor < end);
+        }
+        let findings = resolve(candidates, &self.recognizers, plain)
+            .into_iter()
+            .map(|c| {
+                let (start, end) = back(c.start, c.end);
+                self.finding(Candidate { start, end, ..c })
+            })
+            .collect();
+        let end = if end == plain.len() { text.len() } else { back(end, end + 1).0 };
+        Part { findings, end }
     }
 
     /// The words of context at the end of a text.
@@ -550,10 +628,44 @@ impl Engine {
     }
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, mut hits: Vec<Hit>) -> Self {
+        let threshold = query.threshold.unwrap_or(engine.threshold);
+        let tokens = Tokens::of(text);
+        hits.retain(|hit| !tokens.inside(hit.start));
+        Self {
+            engine,
+            text,
+            from: 0,
+            open: text.len(),
+            query,
+            threshold,
+            thorough: threshold < engine.threshold,
+            tokens,
+            hits,
+            key: OnceCell::new(),
+            previous: OnceCell::new(),
+            columns: OnceCell::new(),
+            candidates: Vec::new(),
+            resume: Vec::new(),
+            steps: text.len(),
+        }
+    }
+
+    /// Everything, in the order on which results depend.
+    fn all(&mut self, survey: &Survey) {
+        self.whole_value();
+        self.at_literals(&survey.literals);
+        self.at_values(&survey.assigns);
+        self.resume.clear();
+        self.at_numbers(&survey.numbers);
+        self.at_words(&survey.words);
+        self.anywhere();
+    }
+
     /// The text itself, if it stands under a key.
     fn whole_value(&mut self) {
-        if self.query.context.key.is_some() {
+        if self.query.context.key.is_some() && self.from == 0 {
             let from = self.text.len() - self.text.trim_start().len();
             let key = self.key().to_vec();
             self.at_value(from, &key);
@@ -585,7 +697,7 @@ impl Scan<'_> {
         let trigger = &self.engine.recognizers[usize::from(rule)].trigger;
         let Some(class) = &trigger.back else { return at };
         let bytes = self.text.as_bytes();
-        let least = at.saturating_sub(trigger.back_max).max(self.resume_of(rule));
+        let least = at.saturating_sub(trigger.back_max).max(self.resume_of(rule)).max(self.from.min(at));
         let mut start = at;
         while start > least && class[bytes[start - 1] as usize] {
             start -= 1;
@@ -778,7 +890,14 @@ impl Scan<'_> {
         let engine = self.engine;
         let recognizer = &engine.recognizers[usize::from(rule)];
         let bytes = self.text.as_bytes();
-        if start < self.resume_of(rule) || start >= bytes.len() || !recognizer.first.has(bytes[start]) {
+        if start + recognizer.window > bytes.len() {
+            self.open = self.open.min(start);
+        }
+        if start < self.from
+            || start < self.resume_of(rule)
+            || start >= bytes.len()
+            || !recognizer.first.has(bytes[start])
+        {
             return;
         }
         let bounded = recognizer.boundary == Boundary::Word;
@@ -831,6 +950,7 @@ impl Scan<'_> {
             let longer = |b: &Candidate| (score, to - from) > (b.score, b.end - b.start);
             if best.as_ref().is_none_or(longer) {
                 best = Some(Candidate {
+                    anchor: start.min(from),
                     start: from,
                     end: to,
                     score,

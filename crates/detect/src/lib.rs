@@ -25,6 +25,7 @@ mod policy;
 mod pseudonym;
 mod redact;
 mod rules;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -34,6 +35,7 @@ pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Found, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};
+pub use stream::Stream;
 
 /// Where a recognizer found what; never the value.
 #[derive(Clone, Debug, PartialEq)]

@@ -104,6 +104,14 @@ impl Normalized {
         Ok(Normalized { text, layers })
     }
 
+    /// Where a place of the original, which is no fold's, is in the text.
+    pub(crate) fn plain(&self, at: usize) -> usize {
+        self.layers.iter().fold(at, |at, folds| {
+            let i = folds.partition_point(|f| f.to <= at);
+            i.checked_sub(1).map_or(at, |i| folds[i].at + folds[i].len + (at - folds[i].to))
+        })
+    }
+
     /// The original's bytes for a span that is not empty. Invisible characters at its ends stay outside.
     pub(crate) fn original(&self, start: usize, end: usize) -> (usize, usize) {
         self.layers.iter().rev().fold((start, end), |(start, end), folds| back(folds, start, end))
