@@ -189,12 +189,25 @@ fn head(a: u8, b: u8, c: u8) -> u32 {
     u32::from(a) << 12 | u32::from(b) << 6 | u32::from(c)
 }
 
-/// A space among the first three bytes would hide the head: all that may be written for it.
+/// All that may be written for a word. Letters outside ASCII are compared as they stand, so in capitals it is another word;
+/// a space among the first three bytes would hide the head.
 fn spellings(word: &str) -> Vec<String> {
-    match word.bytes().take(3).position(|b| b == b' ') {
-        None => vec![word.to_owned()],
-        Some(at) => ["", " ", "-", "_", "."].iter().map(|s| format!("{}{s}{}", &word[..at], &word[at + 1..])).collect(),
+    let outside = |c: char| if c.is_ascii() { c.to_string() } else { c.to_uppercase().to_string() };
+    let mut written = vec![word.to_owned(), word.chars().map(outside).collect()];
+    if let Some(first) = word.chars().next() {
+        written.push(outside(first) + &word[first.len_utf8()..]);
     }
+    written.sort_unstable();
+    written.dedup();
+    written
+        .iter()
+        .flat_map(|word| match word.bytes().take(3).position(|b| b == b' ') {
+            None => vec![word.clone()],
+            Some(at) => {
+                ["", " ", "-", "_", "."].iter().map(|s| format!("{}{s}{}", &word[..at], &word[at + 1..])).collect()
+            }
+        })
+        .collect()
 }
 
 impl Lexicon {
@@ -366,6 +379,7 @@ mod tests {
             assert_eq!(found(text).len(), 1, "{text}");
         }
         assert_eq!(found("téléphones").len(), 1);
+        assert_eq!(found("TÉLÉPHONE").len(), 1);
         assert_eq!(found("电话号码").len(), 1);
         assert_eq!(found("passports").len(), 1);
     }
