@@ -23,6 +23,7 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
         "de_passport" => de_passport,
         "de_document_checked" => de_document_checked,
         "de_driving_licence" => de_driving_licence,
+        "de_plate" => de_plate,
         "es_nif" => es_nif,
         "es_nie" => es_nie,
         "es_cif" => es_cif,
@@ -137,12 +138,14 @@ const UK_POSTCODE_AREAS: [&[u8]; 125] = [
 /// A postcode of an area that there is; another may be a code of anything, and so may one that ends as a size in bytes
 /// does ("G4 8GB").
 fn uk_postcode(check: &Check<'_>) -> Option<Verdict> {
-    let value = check.value().as_bytes();
-    let letters = value.iter().position(|b| !b.is_ascii_alphabetic())?;
-    let area = value[..letters].to_ascii_uppercase();
-    let size =
-        value[value.len() - 2..].eq_ignore_ascii_case(b"GB") || value[value.len() - 2..].eq_ignore_ascii_case(b"TB");
-    let known = area == b"GIR" || UK_POSTCODE_AREAS.contains(&area.as_slice());
+    let value = check.value().to_ascii_uppercase();
+    let digit = value.find(|c: char| !c.is_ascii_alphabetic())?;
+    let area = value[..digit].as_bytes();
+    if area.is_empty() {
+        return None;
+    }
+    let known = area == b"GIR" || UK_POSTCODE_AREAS.contains(&area);
+    let size = value.ends_with("GB") || value.ends_with("TB");
     Some(if known && !size { check.keep() } else { check.rescore(0.1) })
 }
 
@@ -280,14 +283,29 @@ fn de_driving_licence(check: &Check<'_>) -> Option<Verdict> {
     (n[9] == expected).then(|| check.keep())
 }
 
+/// FZV § 9: neither the end of a longer name joined by hyphens nor the beginning of a longer number.
+fn de_plate(check: &Check<'_>) -> Option<Verdict> {
+    let joined = matches!(check.before(), [.., b'-'])
+        || matches!(check.after(check.end), [b'-' | b'.', d, ..] if d.is_ascii_digit());
+    (!joined).then(|| check.keep())
+}
+
 /// The control letters of RD 1553/2005, by the number modulo 23.
 const ES_LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
 
 /// RD 1553/2005, DNI/NIF: up to eight digits and the letter of the number modulo 23.
 fn es_nif(check: &Check<'_>) -> Option<Verdict> {
-    let (letter, digits) = check.value().as_bytes().split_last()?;
-    let number = digits.iter().filter(|b| b.is_ascii_digit()).fold(0, |n: usize, b| n * 10 + usize::from(b - b'0'));
-    (letter.to_ascii_uppercase() == ES_LETTERS[number % 23]).then(|| check.keep())
+    let (letter, rest) = check.value().as_bytes().split_last()?;
+    let mut number = 0;
+    let mut digits = 0;
+    for byte in rest.iter().filter(|b| b.is_ascii_digit()) {
+        number = number * 10 + usize::from(byte - b'0');
+        digits += 1;
+        if digits > 8 {
+            return None;
+        }
+    }
+    (digits > 0 && letter.to_ascii_uppercase() == ES_LETTERS[number % 23]).then(|| check.keep())
 }
 
 /// RD 557/2011, NIE: X, Y or Z stands for 0, 1 or 2; then as the NIF.
@@ -903,4 +921,291 @@ fn is_gb_vat(n: &[u8]) -> bool {
 fn is_ch_uid(d: &[u8; 9]) -> bool {
     let sum = weighted_sum(d, &[5, 4, 3, 2, 7, 6, 5, 4]) % 11;
     *d != [0; 9] && (11 - sum) % 11 == u32::from(d[8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdict's score; 1 where the pattern's own stays.
+    fn score(validator: &str, value: &str) -> Option<f32> {
+        let check = Check { text: value, start: 0, end: value.len(), context: false, least: 0.0 };
+        by_name(validator).expect("a validator of this name")(&check).map(|verdict| verdict.score.unwrap_or(1.0))
+    }
+
+    /// How many of the values that differ in one digit count as much.
+    fn as_good(validator: &str, value: &str) -> usize {
+        let places = value.bytes().enumerate().filter(|(_, b)| b.is_ascii_digit());
+        places
+            .flat_map(|(at, own)| (b'0'..=b'9').filter(move |&digit| digit != own).map(move |digit| (at, digit)))
+            .filter(|&(at, digit)| {
+                let mut other = value.as_bytes().to_vec();
+                other[at] = digit;
+                let other = String::from_utf8(other).expect("ASCII");
+                score(validator, &other) == Some(1.0)
+            })
+            .count()
+    }
+
+    #[test]
+    fn know_every_single_digit_error() {
+        for (validator, value) in [
+            ("uk_nhs", "401-023-2137"),
+            ("uk_nhs", "7887623286"),
+            ("de_tax_id", "86095742719"),
+            ("de_vat_id", "DE 136 695 976"),
+            ("de_health", "A123456780"),
+            ("es_nif", "12345678Z"),
+            ("es_nie", "X-9613851-N"),
+            ("es_cif", "A58818501"),
+            ("es_cif", "Q2826000H"),
+            ("fi_identity_code", "131052-308T"),
+            ("fi_identity_code", "020504A902E"),
+            ("it_vat", "01333550323"),
+            ("pl_pesel", "44051401458"),
+            ("se_organisationsnummer", "556703-7485"),
+            ("se_organisationsnummer", "165567037485"),
+            ("tr_national_id", "10000000146"),
+            ("nl_bsn", "111222333"),
+            ("be_national_number", "85.07.30-033.28"),
+            ("be_national_number", "02051012342"),
+            ("ch_ahv", "756.9217.0769.85"),
+            ("pt_nif", "501964843"),
+            ("dk_cpr", "070761-4285"),
+            ("no_fodselsnummer", "15108695088"),
+            ("birth_number", "710319/2745"),
+            ("ro_cnp", "1630615123457"),
+            ("gr_amka", "01013099997"),
+            ("ie_ppsn", "6433435F"),
+            ("ie_ppsn", "6433435OA"),
+            ("eu_vat", "ATU13585627"),
+            ("eu_vat", "CY10259033P"),
+            ("eu_vat", "DK13585628"),
+            ("eu_vat", "EE100931558"),
+            ("eu_vat", "FI20774740"),
+            ("eu_vat", "FR40303265045"),
+            ("eu_vat", "HU12892312"),
+            ("eu_vat", "LU15027442"),
+            ("eu_vat", "MT11679112"),
+            ("eu_vat", "SI50223054"),
+            ("eu_vat", "SK2022749619"),
+            ("eu_vat", "NO995525828MVA"),
+        ] {
+            assert_eq!(score(validator, value), Some(1.0), "{validator} {value}");
+            assert_eq!(as_good(validator, value), 0, "{validator} {value}");
+        }
+    }
+
+    #[test]
+    fn know_most_single_digit_errors() {
+        // Digits that are not under the check digit, weights that share a factor with the modulus, the letter's remainder
+        // of 26, and remainders that two check digits stand for.
+        for (validator, value, more) in [
+            ("uk_driving_licence", "MORGA657054SM9IJ", 150),
+            ("de_lanr", "987654401", 40),
+            ("de_pension", "15070649C103", 10),
+            ("de_id_card", "L01X00T44", 10),
+            ("de_passport", "C01234565", 10),
+            ("de_document_checked", "L01X00T471", 10),
+            ("de_driving_licence", "B072RRE2I55", 10),
+            ("it_fiscal_code", "RSSMRA85T10A562S", 10),
+            ("se_personnummer", "19871220-2384", 20),
+            ("fr_nir", "1 85 05 78 006 084 91", 10),
+            ("at_svnr", "1237 010180", 10),
+            ("bg_egn", "7523169263", 10),
+            ("eu_vat", "BG175074752", 10),
+            ("eu_vat", "EL094259216", 20),
+            ("eu_vat", "GB980780684", 10),
+            ("eu_vat", "LV40003521600", 10),
+            ("eu_vat", "NL004495445B01", 110),
+            ("eu_vat", "RO18547290", 10),
+            ("eu_vat", "LT119511515", 10),
+        ] {
+            assert_eq!(score(validator, value), Some(1.0), "{validator} {value}");
+            assert!(as_good(validator, value) <= more, "{validator} {value}: {}", as_good(validator, value));
+        }
+    }
+
+    #[test]
+    fn vat_numbers_of_every_state() {
+        for value in [
+            "ATU13585627",
+            "BE0428759497",
+            "BG175074752",
+            "BG7523169263",
+            "CHE107787577IVA",
+            "CHE-107.787.577 MWST",
+            "CY10259033P",
+            "CZ25123891",
+            "CZ7103192745",
+            "CZ640903926",
+            "DE136695976",
+            "DK13585628",
+            "EE100931558",
+            "EL094259216",
+            "ESB58378431",
+            "ES12345678Z",
+            "ESX9613851N",
+            "FI20774740",
+            "FR40303265045",
+            "FRK7399859412",
+            "GB980780684",
+            "GB980780684001",
+            "GBGD001",
+            "GBHA599",
+            "HR33392005961",
+            "HU12892312",
+            "IE6433435F",
+            "IE6433435OA",
+            "IE8D79739I",
+            "IT00743110157",
+            "LT119511515",
+            "LT100001919017",
+            "LU15027442",
+            "LV40003521600",
+            "LV16117519997",
+            "MT11679112",
+            "NL004495445B01",
+            "NL123456789B13",
+            "NO995525828MVA",
+            "PL8567346215",
+            "PT501964843",
+            "RO18547290",
+            "SE123456789701",
+            "SI50223054",
+            "SK2022749619",
+            "XI980780684",
+        ] {
+            assert_eq!(score("eu_vat", value), Some(1.0), "{value}");
+        }
+        for value in [
+            "",
+            "A",
+            "AT",
+            "ATU",
+            "XX123456789",
+            "ATU1358562",
+            "BE2428759497",
+            "CY12259033P",
+            "GBGD501",
+            "GBHA499",
+            "IE64F",
+            "IE6433435",
+            "LT119511525",
+            "NL004495445B00",
+            "NL004495445",
+            "RO0",
+            "RO1",
+            "SE123456789700",
+            "CHE107787577ABC",
+            "NO995525828",
+            "NO095525828MVA",
+            "FROO303265045",
+            "FR40000000000",
+            "DE123456789012345678901",
+        ] {
+            assert_eq!(score("eu_vat", value), None, "{value}");
+        }
+        assert_eq!(score("eu_vat", "RO19"), Some(0.1));
+    }
+
+    #[test]
+    fn refuse_what_nobody_is_given() {
+        for (validator, value) in [
+            ("uk_nhs", "0000000000"),
+            ("uk_nino", "BG123612A"),
+            ("uk_nino", "NT998877A"),
+            ("uk_nino", "AO123456C"),
+            ("uk_driving_licence", "99999657054SM9IJ"),
+            ("uk_driving_licence", "MO9G9657054SM9IJ"),
+            ("uk_driving_licence", "MORGA602314SM9IJ"),
+            ("uk_vehicle_age", "AB50ABC"),
+            ("uk_vehicle_age", "AB01ABC"),
+            ("de_bsnr", "000000000"),
+            ("de_tax_id", "11111111111"),
+            ("de_tax_id", "02345678901"),
+            ("de_pension", "15071349C103"),
+            ("es_cif", "Q28260008"),
+            ("fi_identity_code", "290200+903C"),
+            ("it_vat", "00000000000"),
+            ("it_fiscal_code", "RASMRA85T10A000S"),
+            ("it_fiscal_code", "RSSMRA85B31A562S"),
+            ("pl_pesel", "44131401458"),
+            ("se_personnummer", "198713202384"),
+            ("se_personnummer", "218712202384"),
+            ("se_organisationsnummer", "175567037485"),
+            ("se_organisationsnummer", "551703-7484"),
+            ("fr_nir", "185137800608400"),
+            ("fr_nir", "1850578A0608491"),
+            ("nl_bsn", "000000000"),
+            ("ch_ahv", "7579217076985"),
+            ("at_svnr", "1237320180"),
+            ("pt_nif", "401964843"),
+            ("dk_cpr", "3207614285"),
+            ("birth_number", "540612123"),
+            ("ro_cnp", "0630615123457"),
+            ("bg_egn", "7573169263"),
+            ("gr_amka", "32013099997"),
+            ("ie_ppsn", "0000000W"),
+        ] {
+            assert_eq!(score(validator, value), None, "{validator} {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_less_likely_counts_for_less() {
+        assert_eq!(score("uk_nhs", "2213951837"), Some(0.25));
+        let joined = Check { text: "ssn is 078-051121", start: 0, end: 10, context: false, least: 0.0 };
+        assert!(de_plate(&joined).is_none());
+        assert_eq!(score("de_plate", "HH-AB 1234"), Some(1.0));
+        assert_eq!(score("uk_postcode", "SW1A 1AA"), Some(1.0));
+        assert_eq!(score("uk_postcode", "GIR0AA"), Some(1.0));
+        assert_eq!(score("uk_postcode", "AX1 1AA"), Some(0.1));
+        assert_eq!(score("uk_postcode", "G4 8GB"), Some(0.1));
+        assert_eq!(score("de_tax_id", "12345678903"), Some(0.15));
+        assert_eq!(score("de_vat_id", "DE100000001"), Some(0.35));
+        assert_eq!(score("de_id_card", "T22000129"), Some(0.2));
+        assert_eq!(score("de_passport", "L01X00T44"), Some(0.2));
+        assert_eq!(score("it_fiscal_code", "RSSMRA85T10A562X"), Some(0.3));
+        assert_eq!(score("it_vat", "33125117045"), Some(0.1));
+        assert_eq!(score("dk_cpr", "0101071234"), Some(0.2));
+        assert_eq!(score("birth_number", "530612123"), Some(0.35));
+    }
+
+    #[test]
+    fn digits_that_go_on_are_a_part_of_something_longer() {
+        for (text, start, end) in [("1.44051401458", 2, 13), ("44051401458-7", 0, 11), ("44051401458.5", 0, 11)] {
+            let check = Check { text, start, end, context: false, least: 0.0 };
+            assert!(pl_pesel(&check).is_none(), "{text}");
+        }
+        let check = Check { text: "1,44051401458. ", start: 2, end: 13, context: false, least: 0.0 };
+        assert!(pl_pesel(&check).is_some());
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        for validator in [
+            "uk_nhs",
+            "uk_nino",
+            "uk_driving_licence",
+            "uk_vehicle_age",
+            "de_pension",
+            "de_id_card",
+            "de_driving_licence",
+            "es_nif",
+            "es_nie",
+            "es_cif",
+            "fi_identity_code",
+            "it_fiscal_code",
+            "fr_nir",
+            "ie_ppsn",
+            "eu_vat",
+        ] {
+            for value in
+                ["", "é", "ü1234567é", "ééééééééééé", "AAAAAAAAAAAAAAAA", "0", "ZZZZZZZZZ", "9999999999999999999999"]
+            {
+                assert_eq!(score(validator, value), None, "{validator} {value}");
+            }
+        }
+    }
 }
