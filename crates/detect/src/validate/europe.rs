@@ -140,7 +140,7 @@ const UK_POSTCODE_AREAS: [&[u8]; 125] = [
 fn uk_postcode(check: &Check<'_>) -> Option<Verdict> {
     let value = check.value().to_ascii_uppercase();
     let digit = value.find(|c: char| !c.is_ascii_alphabetic())?;
-    let area = value[..digit].as_bytes();
+    let area = &value.as_bytes()[..digit];
     if area.is_empty() {
         return None;
     }
