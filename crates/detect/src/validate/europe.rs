@@ -577,7 +577,7 @@ fn dk_cpr(check: &Check<'_>) -> Option<Verdict> {
         return None;
     }
     let checked = weighted_sum(&d, &[4, 3, 2, 7, 6, 5, 4, 3, 2, 1]).is_multiple_of(11);
-    Some(if checked { check.keep() } else { check.rescore(0.2) })
+    Some(if checked { check.keep() } else { check.rescore(0.3) })
 }
 
 /// Folkeregisterforskriften § 2-2-1; Skatteetaten: date of birth (40 added to the day of a D number; to the month 40 or 80
@@ -1168,7 +1168,7 @@ mod tests {
         assert_eq!(score("de_passport", "L01X00T44"), Some(0.2));
         assert_eq!(score("it_fiscal_code", "RSSMRA85T10A562X"), Some(0.3));
         assert_eq!(score("it_vat", "33125117045"), Some(0.1));
-        assert_eq!(score("dk_cpr", "0101071234"), Some(0.2));
+        assert_eq!(score("dk_cpr", "0101071234"), Some(0.3));
         assert_eq!(score("birth_number", "530612123"), Some(0.35));
     }
 
