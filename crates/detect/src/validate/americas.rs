@@ -7,6 +7,7 @@ use super::{Check, Validator, Verdict, is_part_of_number, is_word};
 pub(super) fn by_name(name: &str) -> Option<Validator> {
     Some(match name {
         "aba_routing" => aba_routing,
+        "age" => age,
         "br_cnpj" => br_cnpj,
         "br_cpf" => br_cpf,
         "ca_sin" => ca_sin,
@@ -233,6 +234,66 @@ fn identifier(check: &Check<'_>) -> Option<Verdict> {
     (!date).then(|| check.keep())
 }
 
+/// What follows a number that is no person's age: `aged 90 days`, `turned 90 degrees`; in the singular.
+const NO_YEARS: &[&str] = &[
+    "day",
+    "week",
+    "month",
+    "hour",
+    "hr",
+    "h",
+    "minute",
+    "min",
+    "second",
+    "sec",
+    "s",
+    "ms",
+    "millisecond",
+    "degree",
+    "percent",
+    "page",
+    "point",
+    "dollar",
+    "euro",
+    "tag",
+    "tage",
+    "tagen",
+    "woche",
+    "wochen",
+    "monate",
+    "monaten",
+    "jour",
+    "moi",
+    "dia",
+    "d\u{ed}a",
+    "mese",
+    "giorni",
+    "dagen",
+    "weken",
+];
+
+/// The years of a person: not a part of a longer number, no share, no other unit; nor what HTTP caches call age.
+fn age(check: &Check<'_>) -> Option<Verdict> {
+    let before = check.before();
+    let joined = before.last().is_some_and(|b| b.is_ascii_digit() || b"$#".contains(b))
+        || matches!(before, [.., d, b'.' | b',' | b':' | b'-' | b'/'] if d.is_ascii_digit());
+    let near = before[before.len().saturating_sub(16)..].to_ascii_lowercase();
+    let cache =
+        [&b"max-age"[..], b"maxage", b"max_age", b"cache"].iter().any(|w| near.windows(w.len()).any(|n| n == *w));
+    let after = &check.text[check.end..];
+    let goes_on = match after.as_bytes() {
+        [d, ..] if d.is_ascii_digit() => true,
+        [b'.' | b',' | b':' | b'/', d, ..] => d.is_ascii_digit(),
+        [b'%', ..] | [b' ', b'%', ..] => true,
+        _ => after.starts_with('\u{b0}'),
+    };
+    let word = after.trim_start_matches([' ', '-']);
+    let length = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+    let word = word[..length].trim_end_matches(['s', 'S']);
+    let other_unit = NO_YEARS.iter().any(|unit| word.eq_ignore_ascii_case(unit));
+    (!joined && !cache && !goes_on && !other_unit).then(|| check.keep())
+}
+
 // ---- Canada
 
 /// Service Canada, "The social insurance number": Luhn; none begins with 0 or 8.
@@ -327,8 +388,8 @@ pub(super) mod tests {
     /// All validators, on what a user's own pattern may hand them.
     pub(in super::super) fn survives(by_name: ByName) {
         let names = [
-            "aba_routing ae_emirates_id au_abn au_acn au_medicare au_tfn br_cnpj br_cpf ca_sin cn_resident_id",
-            "cn_resident_id_old hk_id identifier il_id in_aadhaar in_gstin in_pan in_vehicle in_voter jp_my_number",
+            "aba_routing age ae_emirates_id au_abn au_acn au_medicare au_tfn br_cnpj br_cpf ca_sin cn_resident_id",
+            "cn_resident_id_old hk_id identifier il_id in_aadhaar in_gstin in_pan in_vehicle in_vehicle_old in_voter jp_my_number",
             "kr_brn kr_driver_license kr_frn kr_rrn mx_curp ng_nin ph_tin separate sg_nric_fin sg_uen ssn th_tnin tw_id",
             "us_dea us_itin us_npi us_plate us_state_zip us_zip za_id",
         ];
@@ -389,6 +450,24 @@ pub(super) mod tests {
             (0..100).filter(|m| scores(by_name, "us_itin", &format!("912-{m:02}-3456")).is_some()).collect();
         let expected: Vec<u32> = (50..=65).chain(70..=88).chain(90..=92).chain(94..=99).collect();
         assert_eq!(middles, expected);
+    }
+
+    #[test]
+    fn an_age_is_in_years() {
+        let keeps = |before: &str, after: &str| {
+            let text = format!("{before}95{after}");
+            let start = before.len();
+            age(&Check { text: &text, start, end: start + 2, context: false, least: 0.0 }).is_some()
+        };
+        for after in ["", ".", ", a man", "-year-old", "yo", " years", " and well"] {
+            assert!(keeps("aged ", after), "{after:?}");
+        }
+        for after in ["%", " %", ".5", "5", " days", "-day-old", " degrees", "\u{b0}", " MINUTES", ":00"] {
+            assert!(!keeps("aged ", after), "{after:?}");
+        }
+        for before in ["max-age=", "Cache age: ", "1.", "$", "20", "10:"] {
+            assert!(!keeps(before, ""), "{before:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
         "in_gstin" => in_gstin,
         "in_pan" => in_pan,
         "in_vehicle" => in_vehicle,
+        "in_vehicle_old" => in_vehicle_old,
         "in_voter" => in_voter,
         "jp_my_number" => jp_my_number,
         "kr_brn" => kr_brn,
@@ -187,6 +188,12 @@ fn in_vehicle(check: &Check<'_>) -> Option<Verdict> {
     });
     let capitals = !bytes.iter().any(u8::is_ascii_lowercase);
     Some(if known && capitals { check.keep() } else { check.rescore(0.3) })
+}
+
+/// Older and foreigners' plates: letters, and a number that is not 0.
+fn in_vehicle_old(check: &Check<'_>) -> Option<Verdict> {
+    let digits = check.value().trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    digits.bytes().any(|d| d != b'0').then(|| check.keep())
 }
 
 // ---- Japan
@@ -486,6 +493,8 @@ mod tests {
         assert_eq!(score("in_vehicle", "KA53ME3456"), Some(None));
         assert_eq!(score("in_vehicle", "KA99ME3456"), Some(Some(0.3)));
         assert_eq!(score("in_vehicle", "KA53ME0000"), None);
+        assert_eq!(score("in_vehicle_old", "MCX1243"), Some(None));
+        assert_eq!(score("in_vehicle_old", "MCX0000"), None);
     }
 
     #[test]
