@@ -25,12 +25,20 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
     })
 }
 
-/// The candidate is not a part of a longer number or identifier: no decimals, no group between dashes, no amount. A
-/// comma on either side is no obstacle, because it separates columns.
+/// The candidate is not a part of a longer word, number or identifier: no decimals, no group between dashes, no amount.
+/// A comma on either side is no obstacle, because it separates columns; nor is a letter outside ASCII, because Chinese,
+/// Japanese, Korean and Thai are written without spaces around numbers.
 pub(super) fn stands_alone(check: &Check<'_>) -> Option<()> {
-    let joined_before =
-        matches!(check.before(), [.., d, b'.' | b'-' | b'/'] if d.is_ascii_digit()) || check.before().ends_with(b"$");
-    let joined_after = matches!(check.after(check.end), [b'.' | b'-' | b'/', d, ..] if d.is_ascii_digit());
+    let joined_before = match check.before() {
+        [.., d, b'.' | b'-' | b'/'] => d.is_ascii_digit(),
+        [.., last] => *last == b'$' || last.is_ascii_alphanumeric(),
+        [] => false,
+    };
+    let joined_after = match check.after(check.end) {
+        [b'.' | b'-' | b'/', d, ..] => d.is_ascii_digit(),
+        [first, ..] => first.is_ascii_alphanumeric(),
+        [] => false,
+    };
     (!joined_before && !joined_after).then_some(())
 }
 
@@ -389,7 +397,7 @@ pub(super) mod tests {
     pub(in super::super) fn survives(by_name: ByName) {
         let names = [
             "aba_routing age ae_emirates_id au_abn au_acn au_medicare au_tfn br_cnpj br_cpf ca_sin cn_resident_id",
-            "cn_resident_id_old hk_id identifier il_id in_aadhaar in_gstin in_pan in_vehicle in_vehicle_old in_voter jp_my_number",
+            "cn_resident_id_old hk_id identifier il_id in_aadhaar in_gstin in_pan in_pan_misread in_vehicle in_vehicle_old in_voter jp_my_number",
             "kr_brn kr_driver_license kr_frn kr_rrn mx_curp ng_nin ph_tin separate sg_nric_fin sg_uen ssn th_tnin tw_id",
             "us_dea us_itin us_npi us_plate us_state_zip us_zip za_id",
         ];

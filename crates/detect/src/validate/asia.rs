@@ -18,6 +18,7 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
         "in_aadhaar" => in_aadhaar,
         "in_gstin" => in_gstin,
         "in_pan" => in_pan,
+        "in_pan_misread" => in_pan_misread,
         "in_vehicle" => in_vehicle,
         "in_vehicle_old" => in_vehicle_old,
         "in_voter" => in_voter,
@@ -142,6 +143,14 @@ fn in_pan(check: &Check<'_>) -> Option<Verdict> {
     })
 }
 
+/// Ten letters and digits with four digits in a row: what is left of a permanent account number when somebody read an O
+/// as a 0.
+fn in_pan_misread(check: &Check<'_>) -> Option<Verdict> {
+    let bytes = check.alphanumerics::<10>()?;
+    let letters = bytes.iter().any(u8::is_ascii_alphabetic);
+    (letters && bytes.windows(4).any(|four| four.iter().all(u8::is_ascii_digit))).then(|| check.keep())
+}
+
 /// GSTN, "Structure of GSTIN": a state, a permanent account number, which registration of it, Z, and Luhn modulo 36. A
 /// number with a wrong check character is still written like no other; but not for the codes that few states have.
 fn in_gstin(check: &Check<'_>) -> Option<Verdict> {
@@ -172,7 +181,7 @@ fn in_voter(check: &Check<'_>) -> Option<Verdict> {
 /// old ones among them, each with the highest district that has offices.
 const INDIAN_STATES: &[u8] =
     b"AN01AP40AR26AS34BR57CG31CH04CT31DD03DL14DN09GA12GJ39HP99HR99JH24JK24KA71KL99LA02LD09MH58ML10\
-MN07MP72MZ09NL10OD35OR35PB99PY05RJ64SK08TN99TG38TR08TS38UA20UK20UP96WB98";
+MN07MP72MZ09NL10OD35OR35PB99PY05RJ64SK08TG38TN99TR08TS38UA20UK20UP96WB98";
 
 /// `KA 01 AB 1234`: a state, a district of it, a series, a number.
 fn in_vehicle(check: &Check<'_>) -> Option<Verdict> {
@@ -379,6 +388,7 @@ fn cn_resident_id_old(check: &Check<'_>) -> Option<Verdict> {
 /// Hong Kong Immigration Department: one or two letters (A is 10, none is 36), six digits, weights 9 to 2, modulo 11,
 /// where 10 is written A.
 fn hk_id(check: &Check<'_>) -> Option<Verdict> {
+    stands_alone(check)?;
     let bytes: Vec<u8> = check.value().bytes().filter(u8::is_ascii_alphanumeric).collect();
     let (letters, rest) = bytes.split_at_checked(bytes.len().checked_sub(7)?)?;
     let letter = |b: &u8| b.to_ascii_uppercase().wrapping_sub(b'A').wrapping_add(10);
@@ -402,6 +412,7 @@ fn hk_id(check: &Check<'_>) -> Option<Verdict> {
 fn tw_id(check: &Check<'_>) -> Option<Verdict> {
     /// The letters in the order of their numbers, from 10.
     const PLACES: &[u8; 26] = b"ABCDEFGHJKLMNPQRSTUVXYWZIO";
+    stands_alone(check)?;
     let bytes = check.alphanumerics::<10>()?;
     let place = |b: u8| PLACES.iter().position(|&p| p == b).map(|i| i as u8 + 10);
     let first = place(bytes[0])?;
@@ -452,7 +463,7 @@ mod tests {
             ("hk_id", "G123456(A)"),
             ("hk_id", "AB987654(3)"),
             ("il_id", "039337423"),
-            ("ae_emirates_id", "784-1980-1234567-9"),
+            ("ae_emirates_id", "784-1980-1234567-8"),
             ("ph_tin", "123456782"),
         ] {
             // A card's issue number and a person's kind have no check digit of their own, and not each fails it.
@@ -490,6 +501,9 @@ mod tests {
         assert_eq!(score("in_pan", "ABCPE1234F"), Some(None));
         assert_eq!(score("in_pan", "abcpe1234f"), Some(Some(0.3)));
         assert_eq!(score("in_pan", "ABCDE1234F"), Some(Some(0.2)));
+        assert_eq!(score("in_pan_misread", "ABC0E1234F"), Some(None));
+        assert_eq!(score("in_pan_misread", "ABCDE123FG"), None);
+        assert_eq!(score("in_pan_misread", "1234567890"), None);
         assert_eq!(score("in_vehicle", "KA53ME3456"), Some(None));
         assert_eq!(score("in_vehicle", "KA99ME3456"), Some(Some(0.3)));
         assert_eq!(score("in_vehicle", "KA53ME0000"), None);
