@@ -216,6 +216,10 @@ fn us_plate(check: &Check<'_>) -> Option<Verdict> {
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
     let small = value.iter().any(u8::is_ascii_lowercase);
     let large = value.iter().any(u8::is_ascii_uppercase);
+    let measure = ["AM", "PM", "USD", "EUR", "GBP", "KB", "MB", "GB", "TB", "KM", "KG"];
+    if value.contains(&b' ') && measure.iter().any(|unit| check.value().ends_with(unit)) {
+        return None;
+    }
     ((4..=8).contains(&(letters + digits)) && digits > 0 && (letters > 0 || digits > 4) && !(small && large))
         .then(|| check.keep())
 }
@@ -227,7 +231,7 @@ fn identifier(check: &Check<'_>) -> Option<Verdict> {
     let value = check.value();
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
     let letters = value.bytes().any(|b| b.is_ascii_alphabetic());
-    if digits < if letters { 4 } else { 5 } {
+    if value.starts_with("0x") || digits < if letters { 4 } else { 5 } {
         return None;
     }
     let groups: Vec<&str> = value.split(|c: char| !c.is_ascii_alphanumeric()).collect();
@@ -285,9 +289,10 @@ fn age(check: &Check<'_>) -> Option<Verdict> {
     let before = check.before();
     let joined = before.last().is_some_and(|b| b.is_ascii_digit() || b"$#".contains(b))
         || matches!(before, [.., d, b'.' | b',' | b':' | b'-' | b'/'] if d.is_ascii_digit());
-    let near = before[before.len().saturating_sub(16)..].to_ascii_lowercase();
-    let cache =
-        [&b"max-age"[..], b"maxage", b"max_age", b"cache"].iter().any(|w| near.windows(w.len()).any(|n| n == *w));
+    let near = before[before.len().saturating_sub(24)..].to_ascii_lowercase();
+    let cache = [&b"max-age"[..], b"maxage", b"max_age", b"cache", b"timer", b"timeout"]
+        .iter()
+        .any(|w| near.windows(w.len()).any(|n| n == *w));
     let after = &check.text[check.end..];
     let goes_on = match after.as_bytes() {
         [d, ..] if d.is_ascii_digit() => true,
