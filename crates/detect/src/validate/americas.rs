@@ -116,8 +116,11 @@ fn us_dea(check: &Check<'_>) -> Option<Verdict> {
     (sum % 10 == u32::from(digits[6]) && !all_equal(&digits)).then(|| check.keep())
 }
 
+/// First and last of some three-digit prefixes.
+type Prefixes = &'static [(u16, u16)];
+
 /// First three digits of the ZIP codes of each state: USPS Publication 65, L002.
-const ZIP_PREFIXES: &[(&[u8; 2], &[(u16, u16)])] = &[
+const ZIP_PREFIXES: &[(&[u8; 2], Prefixes)] = &[
     (b"AA", &[(340, 340)]),
     (b"AE", &[(90, 98)]),
     (b"AK", &[(995, 999)]),
