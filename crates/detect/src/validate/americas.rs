@@ -194,8 +194,8 @@ fn us_zip(check: &Check<'_>) -> Option<Verdict> {
     known.then(|| check.keep())
 }
 
-/// A ZIP code after its state: `Springfield, IL 62704`. Without a comma before the state, two capitals and five digits
-/// may be a part number, and the score is lower.
+/// A ZIP code after its state: `Springfield, IL 62704`, `Austin TX 78701`. Without a name before the state, two capitals
+/// and five digits may be a part number, and the score is lower.
 fn us_state_zip(check: &Check<'_>) -> Option<Verdict> {
     let prefix = zip_prefix(check.value().as_bytes())?;
     let before = check.before().trim_ascii_end();
@@ -206,7 +206,12 @@ fn us_state_zip(check: &Check<'_>) -> Option<Verdict> {
     }
     match before.trim_ascii_end() {
         [.., letter, b','] if letter.is_ascii_alphabetic() || *letter == b'.' => Some(check.keep()),
-        _ => Some(check.rescore(0.4)),
+        city => {
+            let word = city.rsplit(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
+            let name = matches!(word, [first, rest @ ..]
+                if first.is_ascii_uppercase() && rest.len() > 1 && rest.iter().all(u8::is_ascii_lowercase));
+            Some(check.rescore(if name { 0.5 } else { 0.4 }))
+        }
     }
 }
 
@@ -493,6 +498,7 @@ pub(super) mod tests {
             us_state_zip(&check).map(|v| v.score)
         };
         assert_eq!(score("Springfield, IL 62704", 16), Some(None));
+        assert_eq!(score("Springfield IL 62704", 15), Some(Some(0.5)));
         assert_eq!(score("part IL 62704", 8), Some(Some(0.4)));
         assert_eq!(score("Springfield, IL 94105", 16), None);
         assert_eq!(score("IX 62704", 3), None);
