@@ -568,7 +568,7 @@ impl Engine {
         let bytes = text.as_bytes();
         let mut padded = [0u8; 64];
         // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
-        let (mut word_before, mut digit_before, mut lower_before) = (0, 0, 0);
+        let (mut word_before, mut digit_before, mut lower_before, mut outside_before) = (0, 0, 0, 0);
         let long = self.letters_least.min(encoded::RUN_LEAST);
         let mut base = 0;
         while base < bytes.len() {
@@ -583,10 +583,13 @@ impl Engine {
             };
             let m = masks(block);
             let lower = m.word & !m.digit & !m.upper;
-            let begins = m.word & !(m.word << 1 | word_before);
+            // Scripts that write without spaces may have a word of Latin letters anywhere.
+            let ascii = m.word & !m.outside;
+            let begins = (m.word & !(m.word << 1 | word_before)) | (ascii & (m.outside << 1 | outside_before));
             let humps = m.upper & (lower << 1 | lower_before);
             let numbers = m.digit & !(m.digit << 1 | digit_before);
             word_before = m.word >> 63;
+            outside_before = m.outside >> 63;
             digit_before = m.digit >> 63;
             lower_before = lower >> 63;
 
@@ -901,7 +904,7 @@ impl<'a> Scan<'a> {
             return;
         }
         let bounded = recognizer.boundary == Boundary::Word;
-        if bounded && start > 0 && is_letter(bytes[start - 1]) && is_letter(bytes[start]) {
+        if bounded && letter_before(bytes, start) && is_letter(bytes[start]) {
             return;
         }
         if self.tokens.inside(start) || !self.asked_for(recognizer) {
@@ -934,7 +937,7 @@ impl<'a> Scan<'a> {
                 (from, to) = (verdict.start, verdict.end);
                 score = verdict.score.map_or(score, |own| own.min(score));
             }
-            if bounded && to < bytes.len() && to > 0 && is_letter(bytes[to]) && is_letter(bytes[to - 1]) {
+            if bounded && letter_after(bytes, to) && to > 0 && is_letter(bytes[to - 1]) {
                 continue;
             }
             let base = score;
@@ -1021,6 +1024,20 @@ impl<'a> Scan<'a> {
 /// A letter or digit of ASCII, or a byte outside it.
 fn is_letter(b: u8) -> bool {
     b.is_ascii_alphanumeric() || !b.is_ascii()
+}
+
+/// Whether a letter or digit stands before a place, of a script that has spaces between words: beside the others (all are
+/// above U+0800) any word may stand. U+0080 to U+00BF is punctuation.
+fn letter_before(bytes: &[u8], at: usize) -> bool {
+    match bytes[..at] {
+        [.., 0xc3..=0xdf, 0x80..=0xbf] => true,
+        [.., b] => b.is_ascii_alphanumeric(),
+        [] => false,
+    }
+}
+
+fn letter_after(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, 0xc3..=0xdf))
 }
 
 /// How many digits stand from `start` on in groups that at most three separators set apart, within 48 bytes.

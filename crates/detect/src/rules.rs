@@ -22,6 +22,17 @@ use crate::validate::{self, Validator};
 /// The embedded rule files, in the order in which [`crate::Engine::embedded`] reads them.
 pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("common.toml", include_str!("../../../defaults/recognizers/common.toml")),
+    ("africa/nigeria.toml", include_str!("../../../defaults/recognizers/africa/nigeria.toml")),
+    ("africa/south-africa.toml", include_str!("../../../defaults/recognizers/africa/south-africa.toml")),
+    ("americas/canada.toml", include_str!("../../../defaults/recognizers/americas/canada.toml")),
+    ("americas/latin.toml", include_str!("../../../defaults/recognizers/americas/latin.toml")),
+    ("americas/us.toml", include_str!("../../../defaults/recognizers/americas/us.toml")),
+    ("asia/china.toml", include_str!("../../../defaults/recognizers/asia/china.toml")),
+    ("asia/india.toml", include_str!("../../../defaults/recognizers/asia/india.toml")),
+    ("asia/japan.toml", include_str!("../../../defaults/recognizers/asia/japan.toml")),
+    ("asia/korea.toml", include_str!("../../../defaults/recognizers/asia/korea.toml")),
+    ("asia/southeast.toml", include_str!("../../../defaults/recognizers/asia/southeast.toml")),
+    ("asia/west.toml", include_str!("../../../defaults/recognizers/asia/west.toml")),
     ("contact.toml", include_str!("../../../defaults/recognizers/contact.toml")),
     ("europe/uk.toml", include_str!("../../../defaults/recognizers/europe/uk.toml")),
     ("europe/de.toml", include_str!("../../../defaults/recognizers/europe/de.toml")),
@@ -34,8 +45,9 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("europe/tr.toml", include_str!("../../../defaults/recognizers/europe/tr.toml")),
     ("europe/vat.toml", include_str!("../../../defaults/recognizers/europe/vat.toml")),
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
-    ("identity.toml", include_str!("../../../defaults/recognizers/identity.toml")),
+    ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
+    ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
     ("secrets.toml", include_str!("../../../defaults/recognizers/secrets.toml")),
 ];
 
