@@ -3,7 +3,8 @@
 //! Half of all groups of digits are a valid number somewhere, so validity alone proves little without a country code.
 //! The library is given digits and a plus sign, never foreign text.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
+use rlibphonenumber::phonenumber_matcher::{Leniency, PHONE_MATCHER_FACTORY};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region};
 
 use super::{Check, Validator, Verdict};
 
@@ -11,7 +12,10 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
     Some(match name {
         "phone_international" => international,
         "phone_loose" => loose,
+        "phone_matcher" => matcher,
         "phone_national" => national,
+        "phone_ph_mobile" => philippine_mobile,
+        "phone_tr" => turkish,
         _ => return None,
     })
 }
@@ -36,6 +40,19 @@ const TRUNK: &[Region] = &[
     Region::KR,
     Region::ZA,
     Region::CN,
+    Region::PH,
+    Region::ID,
+    Region::MY,
+    Region::TH,
+    Region::VN,
+    Region::PK,
+    Region::NG,
+    Region::EG,
+    Region::IE,
+    Region::FI,
+    Region::NZ,
+    Region::TW,
+    Region::AR,
 ];
 
 /// Tried for a number without one.
@@ -249,6 +266,53 @@ pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
         return Some(check.cut(end));
     }
     None
+}
+
+/// Regions in which the library's own matcher looks: Presidio's, and the largest of the others.
+const MATCHED: &[Region] = &[
+    Region::US,
+    Region::GB,
+    Region::DE,
+    Region::FR,
+    Region::IL,
+    Region::IN,
+    Region::CA,
+    Region::BR,
+    Region::JP,
+    Region::CN,
+];
+
+/// What the library's matcher finds at leniency "valid": a number whose national prefix is there if the region writes
+/// one, and that is no date and no page range. It costs some ten times what the other validators do.
+fn matcher(check: &Check<'_>) -> Option<Verdict> {
+    MATCHED.iter().find_map(|&region| matched(check, region)).map(|(verdict, _)| verdict)
+}
+
+fn matched(check: &Check<'_>, region: Region) -> Option<(Verdict, PhoneNumber)> {
+    let found = PHONE_MATCHER_FACTORY
+        .matcher_builder(check.value())
+        .leniency(Leniency::Valid)
+        .preferred_region(region)
+        .max_tries(4)
+        .build()
+        .next()?;
+    let verdict = Verdict { start: check.start + found.start, end: check.start + found.end(), score: None };
+    let check = Check { start: verdict.start, ..*check };
+    stands_alone(&check, verdict.end).then_some((verdict, found.number))
+}
+
+/// A number of a mobile network of the Philippines, with its country code or its trunk prefix.
+fn philippine_mobile(check: &Check<'_>) -> Option<Verdict> {
+    let (verdict, number) = matched(check, Region::PH)?;
+    let kind = PHONE_NUMBER_UTIL.get_number_type(&number);
+    let mobile = matches!(kind, PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile);
+    (number.country_code() == 63 && mobile).then_some(verdict)
+}
+
+/// A number of Türkiye.
+fn turkish(check: &Check<'_>) -> Option<Verdict> {
+    let (verdict, number) = matched(check, Region::TR)?;
+    (number.country_code() == 90).then_some(verdict)
 }
 
 /// `2024-01-15 …`, `15.01.2024`, `01/02/24`, `2019-2024`.
