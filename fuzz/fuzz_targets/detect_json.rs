@@ -4,10 +4,10 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use tabellion_detect::{Engine, Pseudonyms, Redactor};
+use tabellion_detect::{Engine, Pseudonyms, Redactor, Set};
 
 static REDACTOR: LazyLock<Redactor> =
-    LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded()), Pseudonyms::new([7; 32])));
+    LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new([7; 32])));
 
 fuzz_target!(|text: &str| {
     let valid = serde_json::from_str::<serde_json::Value>(text).is_ok();

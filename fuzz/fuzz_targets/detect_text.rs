@@ -4,13 +4,13 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use tabellion_detect::{Engine, Offsets, Pseudonyms, Redactor, convert_offsets};
+use tabellion_detect::{Engine, Offsets, Pseudonyms, Query, Redactor, Set, convert_offsets};
 
 static REDACTOR: LazyLock<Redactor> =
-    LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded()), Pseudonyms::new([7; 32])));
+    LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new([7; 32])));
 
 fuzz_target!(|text: &str| {
-    let findings = REDACTOR.engine().scan_with(text, None, 0.0, None);
+    let findings = REDACTOR.engine().analyze(text, &Query { threshold: Some(0.0), ..Query::default() });
     let mut end = 0;
     for f in &findings {
         assert!(f.start >= end && f.start < f.end && text.get(f.start..f.end).is_some());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tabellion_detect::{Engine, Pseudonyms, Redactor};
+use tabellion_detect::{Context, Engine, Pseudonyms, Redactor, Set};
 
 const PROSE: &str = "Thanks for getting back to me so quickly. I have had a look at the three options that you described, \
     and I think that the second one suits us best: it keeps the data where it is, and the team only has to learn one new \
@@ -43,7 +43,7 @@ fn seconds(mut run: impl FnMut()) -> f64 {
 }
 
 fn scan(c: &mut Criterion) {
-    let engine = Arc::new(Engine::embedded());
+    let engine = Arc::new(Engine::embedded(Set::Default));
     let redactor = Redactor::new(engine.clone(), Pseudonyms::new([7; 32]));
     let mut group = c.benchmark_group("scan");
     group.sample_size(20);
@@ -58,18 +58,18 @@ fn scan(c: &mut Criterion) {
             black_box(text.bytes().fold(0u64, |s, b| s.wrapping_add(u64::from(black_box(b)))));
         });
         let scan = seconds(|| {
-            black_box(engine.scan(&text, None));
+            black_box(engine.scan(&text, Context::NONE));
         });
         let mb = text.len() as f64 / 1e6;
         println!("{name}: {:.0} MB/s, byte sum {:.0} MB/s, ratio {:.2}", mb / scan, mb / sum, scan / sum);
         group.throughput(Throughput::Bytes(text.len() as u64));
-        group.bench_function(name, |b| b.iter(|| black_box(engine.scan(&text, None))));
+        group.bench_function(name, |b| b.iter(|| black_box(engine.scan(&text, Context::NONE))));
     }
     let text = serde_json::json!({ "messages": vec![serde_json::json!({ "role": "user", "content": PROSE }); 2000] })
         .to_string();
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("redact-json", |b| b.iter(|| black_box(redactor.json(&text))));
-    group.bench_function("start", |b| b.iter(|| black_box(Engine::embedded())));
+    group.bench_function("start", |b| b.iter(|| black_box(Engine::embedded(Set::Default))));
     group.finish();
 }
 

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tabellion_detect::{Engine, Pseudonyms, Redactor};
+use tabellion_detect::{Context, Engine, Pseudonyms, Redactor, Set};
 
 fn main() {
-    let redactor = Redactor::new(Arc::new(Engine::embedded()), Pseudonyms::new([7; 32]));
+    let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new([7; 32]));
     let units = [
         ".",
         "1",
@@ -57,7 +57,7 @@ fn main() {
     for unit in units {
         let text = unit.repeat((1 << 20) / unit.len());
         let start = Instant::now();
-        let found = redactor.engine().scan(&text, None).len();
+        let found = redactor.engine().scan(&text, Context::NONE).len();
         let scan = start.elapsed();
         let start = Instant::now();
         let redacted = redactor.json(&text).is_some();

@@ -1,11 +1,13 @@
 //! The rules, compiled, and the pass over the text.
 //!
-//! 1. Fold what the reader does not see ([`crate::normal`]); offsets map back at the end.
-//! 2. One Aho-Corasick pass over the literals of all rules, and one loop over bytes for the rules that begin with a
-//!    digit or with an IBAN's letters. Both only say where a candidate may *start*.
-//! 3. At each start, the rule's patterns, anchored there and bounded by the rule's window; then context words; then the
-//!    validator. Most texts have few starts, so the number of rules hardly matters.
-//! 4. Of overlapping findings the one with the higher score stays; of equal ones the longer; then the earlier; then the
+//! 1. Make the text plain ([`crate::normal`]); offsets map back at the end.
+//! 2. One pass, sixty-four bytes at a time ([`crate::masks`]): where words begin, the lexicon ([`crate::lexicon`]) says
+//!    which literals and which words of context stand there; where digits begin is noted.
+//! 3. Each literal, number and value under a key is a place where candidates may *start*. Which rules are tried there, a
+//!    table says, by the length of the word or the count of digits; most rules need a word of context to reach the
+//!    threshold, and are not tried where none of theirs stands near.
+//! 4. For the rules that are left: the patterns, anchored there and bounded by the rule's window; context; the validator.
+//! 5. Of overlapping findings the one with the higher score stays; of equal ones the longer; then the earlier; then the
 //!    one whose entity's name comes first. What a loser has outside the winners is kept if it has four letters or
 //!    digits: a part of a card number is still a part of a card number.
 //!
@@ -14,52 +16,115 @@
 //!
 //! Text that is already redacted (`[ENTITY:token]`) is neither found nor read as context.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::{Anchored, Input};
 use sha2::{Digest, Sha256};
 
-use crate::Finding;
+use crate::lexicon::{self, Entry, Lexicon};
+use crate::masks::{Bits, masks};
 use crate::normal::Normalized;
-use crate::rules::{self, Boundary, ContextWord, EMBEDDED, Recognizer, RuleError};
+use crate::rules::{self, Boundary, EMBEDDED, Recognizer, RuleError, Set};
+use crate::token::Tokens;
 use crate::validate::Check;
+use crate::{Context, Finding, Query};
 
 /// The score from which a finding counts, unless a rules file says otherwise.
 const THRESHOLD: f32 = 0.5;
 
-/// What a context word adds, and what a score with one is at least: Presidio's values.
+/// What a context word adds, and what a score with one is at least: Presidio's values. A word against takes as much.
 const CONTEXT_RAISE: f32 = 0.35;
 const CONTEXT_LEAST: f32 = 0.4;
 
 /// How far context reaches: a sentence before, a label after.
 const BEFORE_BYTES: usize = 60;
-const BEFORE_WORDS: usize = 8;
 const AFTER_BYTES: usize = 24;
-const AFTER_WORDS: usize = 2;
+/// How far away a key and the message before count as, where two words compete.
+const KEY_DISTANCE: usize = 20;
+const PREVIOUS_DISTANCE: usize = BEFORE_BYTES + 1;
+/// Of the message before, its end.
+const PREVIOUS_BYTES: usize = 160;
 
-/// A key is context; of a very long one, the end.
-const KEY_BYTES_MAX: usize = 200;
+/// Words longer than this are tried by the rules for words of this length.
+const WORD_MAX: usize = 200;
+/// No more digits are counted from one place.
+const DIGITS_NEAR: usize = 48;
+/// A word of letters belongs to the digits after it if it is not longer.
+const PREFIX_MAX: usize = 8;
+/// A key in text is looked for so far back.
+const KEY_BACK: usize = 64;
+
+/// So many letters and digits of a finding are worth hiding when another finding took the rest.
+const REMAINDER_LEAST: usize = 4;
 
 /// Compiled rules. It has no state besides them: share it in an `Arc`.
 pub struct Engine {
     recognizers: Vec<Recognizer>,
-    literals: AhoCorasick,
-    /// The rules that a literal triggers, by pattern number.
-    by_literal: Vec<Vec<usize>>,
-    by_digit: Vec<usize>,
-    /// Whether any rule that digits trigger may follow a letter. None of the embedded ones may.
+    needs: Vec<Needs>,
+    lexicon: Lexicon,
+    /// The rules that a literal triggers.
+    by_literal: Vec<Vec<u16>>,
+    /// The rules for a number, by the digits near.
+    by_digits: Vec<Rules>,
+    /// Whether any rule that digits trigger may follow a letter.
     digits_after_letters: bool,
-    by_iban: Vec<usize>,
-    by_whole: Vec<usize>,
+    /// The rules for a word, by its length.
+    by_word: Vec<Rules>,
+    /// The rules for a word without digits, by its length; and the least of these lengths.
+    by_letters: Vec<Rules>,
+    letters_least: usize,
+    by_value: Vec<u16>,
+    /// Words that make a value interesting.
+    value_words: Words,
+    anywhere: Vec<u16>,
     policy: [u8; 32],
     threshold: f32,
 }
 
-/// So many letters and digits of a finding are worth hiding when another finding took the rest.
-const REMAINDER_LEAST: usize = 4;
+/// Rules that are tried at the same kind of place.
+#[derive(Clone, Default)]
+struct Rules {
+    /// They may reach the threshold by themselves.
+    strong: Vec<u16>,
+    /// They need a word of context.
+    weak: Vec<u16>,
+}
+
+/// A set of the lexicon's words.
+#[derive(Clone, Default)]
+struct Words(Box<[u64]>);
+
+impl Words {
+    fn has(&self, word: u16) -> bool {
+        self.0.get(usize::from(word >> 6)).is_some_and(|bits| bits >> (word & 63) & 1 == 1)
+    }
+
+    fn of(words: &[u16], count: usize) -> Self {
+        let mut bits = vec![0u64; count.div_ceil(64)];
+        for &word in words {
+            bits[usize::from(word >> 6)] |= 1 << (word & 63);
+        }
+        Self(bits.into())
+    }
+}
+
+/// What a rule asks of the words near a candidate.
+struct Needs {
+    context: Words,
+    against: Words,
+    any_context: bool,
+    any_against: bool,
+    /// The most that it can score without context.
+    alone: f32,
+}
+
+/// A word of context in the text.
+#[derive(Clone, Copy)]
+struct Hit {
+    start: usize,
+    end: usize,
+    word: u16,
+}
 
 /// A candidate that passed, in offsets of the normalized text.
 #[derive(Clone)]
@@ -69,22 +134,32 @@ struct Candidate {
     score: f32,
     rule: usize,
     pattern: usize,
-    context: Option<Arc<str>>,
+    base: f32,
+    context: Option<u16>,
+    against: Option<u16>,
 }
 
 /// A scan of one text.
 struct Scan<'a> {
     engine: &'a Engine,
     text: &'a str,
-    /// What the text stands under.
-    context: Option<&'a str>,
-    /// Its words, as [`push_words`] writes them, once a rule asks. Most strings of a JSON text interest no rule, so that
-    /// what is prepared for each of them is what costs.
-    key: OnceCell<String>,
+    query: &'a Query<'a>,
     threshold: f32,
-    entities: Option<&'a [&'a str]>,
-    /// Spans of tokens that earlier redaction left.
-    tokens: Vec<(usize, usize)>,
+    /// The weak rules are tried everywhere: somebody asked for everything.
+    thorough: bool,
+    tokens: Tokens,
+    hits: Vec<Hit>,
+    literals: Vec<(usize, u16)>,
+    /// Where groups of digits begin.
+    numbers: Vec<usize>,
+    /// Where long words begin, if a rule wants them.
+    words: Vec<usize>,
+    /// Where `:` and `=` stand.
+    assigns: Vec<usize>,
+    /// The words in what the text stands under.
+    key: Vec<u16>,
+    /// The words in the message before.
+    previous: Vec<u16>,
     candidates: Vec<Candidate>,
     /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
@@ -93,62 +168,138 @@ struct Scan<'a> {
 }
 
 impl Engine {
-    /// The rules in `defaults/recognizers`.
-    pub fn embedded() -> Engine {
-        Engine::from_rules(EMBEDDED).expect("a test loads the embedded rules")
+    /// The rules in `defaults/recognizers`: those of the default set, or all.
+    pub fn embedded(set: Set) -> Engine {
+        Engine::build(EMBEDDED, set, true).expect("a test loads the embedded rules")
     }
 
     /// Rules from files (their names and their TOML), by the parser that reads the embedded ones.
+    ///
+    /// # Errors
+    ///
+    /// When a file is not a rules file, or a rule in it cannot work; the error names the file, the line and the rule.
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Engine, RuleError> {
-        let mut recognizers = Vec::new();
-        let mut threshold = THRESHOLD;
+        Engine::build(files, Set::All, false)
+    }
+
+    /// The embedded rules of `set`, and rules from files after them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::from_rules`].
+    pub fn with_rules(set: Set, files: &[(&str, &str)]) -> Result<Engine, RuleError> {
+        let mut all = EMBEDDED.to_vec();
+        all.extend_from_slice(files);
+        // The embedded ones were compiled by a test; compiling the user's at once is worth compiling all.
+        Engine::build(&all, set, files.is_empty())
+    }
+
+    fn build(files: &[(&str, &str)], set: Set, trusted: bool) -> Result<Engine, RuleError> {
         let mut policy = Sha256::new();
+        policy.update([set as u8]);
         for (name, text) in files {
-            let (more, own_threshold) = rules::parse(name, text)?;
-            recognizers.extend(more);
-            threshold = own_threshold.unwrap_or(threshold);
             // With lengths, so that moving text from one file to another makes another policy.
             for part in [name, text] {
                 policy.update((part.len() as u64).to_be_bytes());
                 policy.update(part.as_bytes());
             }
         }
-        let mut literals: Vec<String> = Vec::new();
-        let mut by_literal: Vec<Vec<usize>> = Vec::new();
+        let (recognizers, threshold) = rules::parse(files, set, trusted)?;
+        let threshold = threshold.unwrap_or(THRESHOLD);
+        if recognizers.len() >= usize::from(u16::MAX) {
+            return Err(RuleError::TooMany);
+        }
+
+        let mut builder = lexicon::Builder::default();
+        let mut by_literal: Vec<Vec<u16>> = Vec::new();
+        let mut literals: BTreeMap<String, usize> = BTreeMap::new();
+        let mut words = Vec::new();
         for (rule, recognizer) in recognizers.iter().enumerate() {
             for literal in &recognizer.trigger.literals {
-                let literal = literal.to_ascii_lowercase();
-                match literals.iter().position(|l| *l == literal) {
-                    Some(i) => by_literal[i].push(rule),
-                    None => {
-                        literals.push(literal);
-                        by_literal.push(vec![rule]);
-                    }
+                let number = *literals.entry(literal.to_ascii_lowercase()).or_insert(by_literal.len());
+                if number == by_literal.len() {
+                    by_literal.push(Vec::new());
+                    builder.literal(literal, number as u16);
+                }
+                if by_literal[number].last() != Some(&(rule as u16)) {
+                    by_literal[number].push(rule as u16);
                 }
             }
+            let mut numbers = |list: &[String]| list.iter().map(|word| builder.word(word)).collect::<Vec<_>>();
+            words.push((numbers(&recognizer.context), numbers(&recognizer.against)));
         }
-        let literals = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&literals)
-            .map_err(RuleError::Literals)?;
-        let having = |test: fn(&Recognizer) -> bool| {
-            recognizers.iter().enumerate().filter(|(_, r)| test(r)).map(|(i, _)| i).collect::<Vec<_>>()
-        };
+        let count = builder.words();
+        let needs: Vec<Needs> = recognizers
+            .iter()
+            .zip(&words)
+            .map(|(recognizer, (context, against))| Needs {
+                context: Words::of(context, count),
+                against: Words::of(against, count),
+                any_context: !context.is_empty(),
+                any_against: !against.is_empty(),
+                alone: recognizer
+                    .patterns
+                    .iter()
+                    .map(|pattern| if pattern.needs_context { 0.0 } else { pattern.score })
+                    .fold(0.0, f32::max),
+            })
+            .collect();
+
+        let mut by_digits = vec![Rules::default(); DIGITS_NEAR + 1];
+        let mut by_word = vec![Rules::default(); WORD_MAX + 1];
+        let mut by_letters = vec![Rules::default(); WORD_MAX + 1];
+        let mut letters_least = usize::MAX;
+        let mut by_value = Vec::new();
+        let mut value_words = Vec::new();
+        let mut anywhere = Vec::new();
+        let mut digits_after_letters = false;
+        for (rule, recognizer) in recognizers.iter().enumerate() {
+            let trigger = &recognizer.trigger;
+            let strong = needs[rule].alone >= threshold;
+            let add = |table: &mut [Rules], least: usize, most: usize| {
+                let end = most.min(table.len() - 1);
+                for rules in &mut table[least.min(end)..=end] {
+                    if strong { &mut rules.strong } else { &mut rules.weak }.push(rule as u16);
+                }
+            };
+            if let Some((least, most)) = trigger.digits {
+                add(&mut by_digits, least, most);
+                digits_after_letters |= recognizer.boundary == Boundary::None;
+            }
+            if let Some((least, most)) = trigger.word {
+                add(&mut by_word, least, most);
+                if trigger.letters {
+                    add(&mut by_letters, least, most);
+                    letters_least = letters_least.min(least);
+                }
+            }
+            if trigger.value {
+                by_value.push(rule as u16);
+                value_words.extend_from_slice(&words[rule].0);
+            }
+            if trigger.anywhere() {
+                anywhere.push(rule as u16);
+            }
+        }
         Ok(Engine {
-            by_digit: having(|r| r.trigger.digits.is_some()),
-            digits_after_letters: !having(|r| r.trigger.digits.is_some() && r.boundary == Boundary::None).is_empty(),
-            by_iban: having(|r| r.trigger.iban),
-            by_whole: having(|r| r.trigger.whole),
+            lexicon: builder.build().map_err(RuleError::Literals)?,
+            needs,
             recognizers,
-            literals,
             by_literal,
+            by_digits,
+            digits_after_letters,
+            by_word,
+            by_letters,
+            letters_least,
+            by_value,
+            value_words: Words::of(&value_words, count),
+            anywhere,
             policy: policy.finalize().into(),
             threshold,
         })
     }
 
-    /// SHA-256 over the rule files: identifies the policy under which something was redacted.
+    /// SHA-256 over the rule files and the set: identifies the policy under which something was redacted.
     pub fn policy(&self) -> [u8; 32] {
         self.policy
     }
@@ -166,27 +317,31 @@ impl Engine {
         entities
     }
 
-    /// What is found in `text`, in order and without overlaps, with at least the threshold's score. `context` is what
-    /// the text stands under, such as a JSON key; its words count like words beside the value.
-    pub fn scan(&self, text: &str, context: Option<&str>) -> Vec<Finding> {
-        self.scan_with(text, context, self.threshold, None)
+    /// The recognizers: their names, entities, countries and languages, in the order of the files.
+    pub fn recognizers(&self) -> impl Iterator<Item = crate::About<'_>> {
+        self.recognizers.iter().map(|r| crate::About {
+            name: &r.name,
+            entity: &r.entity,
+            country: r.country.as_deref(),
+            languages: &r.languages,
+        })
+    }
+
+    /// What is found in `text`, in order and without overlaps, with at least the threshold's score.
+    pub fn scan(&self, text: &str, context: Context<'_>) -> Vec<Finding> {
+        self.analyze(text, &Query { context, ..Query::default() })
     }
 
     /// The same with another threshold, and only for some entities.
-    pub fn scan_with(
-        &self,
-        text: &str,
-        context: Option<&str>,
-        threshold: f32,
-        entities: Option<&[&str]>,
-    ) -> Vec<Finding> {
+    pub fn analyze(&self, text: &str, query: &Query<'_>) -> Vec<Finding> {
         let normalized = Normalized::new(text);
         let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
-        let (candidates, _steps) = self.candidates(plain, context, threshold, entities);
+        let (candidates, _steps) = self.candidates(plain, query);
         resolve(candidates, &self.recognizers, plain)
             .into_iter()
             .map(|c| {
                 let recognizer = &self.recognizers[c.rule];
+                let pattern = &recognizer.patterns[c.pattern];
                 let (start, end) = match &normalized {
                     Some(n) => n.original(c.start, c.end),
                     None => (c.start, c.end),
@@ -197,136 +352,374 @@ impl Engine {
                     end,
                     score: c.score,
                     recognizer: recognizer.name.clone(),
-                    validator: recognizer.patterns[c.pattern].validator.as_ref().map(|(name, _)| name.clone()),
-                    context: c.context,
+                    pattern: pattern.name.clone(),
+                    base: c.base,
+                    validator: pattern.validator.as_ref().map(|(name, _)| name.clone()),
+                    context: c.context.map(|word| self.lexicon.word(word)),
+                    against: c.against.map(|word| self.lexicon.word(word)),
                 }
             })
             .collect()
     }
 
-    fn candidates(
-        &self,
-        text: &str,
-        context: Option<&str>,
-        threshold: f32,
-        entities: Option<&[&str]>,
-    ) -> (Vec<Candidate>, usize) {
+    fn candidates(&self, text: &str, query: &Query<'_>) -> (Vec<Candidate>, usize) {
+        let threshold = query.threshold.unwrap_or(self.threshold);
         let mut scan = Scan {
             engine: self,
             text,
-            context,
-            key: OnceCell::new(),
+            query,
             threshold,
-            entities,
-            tokens: tokens_in(text),
+            thorough: threshold < self.threshold,
+            tokens: Tokens::of(text),
+            hits: Vec::new(),
+            literals: Vec::new(),
+            numbers: Vec::new(),
+            words: Vec::new(),
+            assigns: Vec::new(),
+            key: query.context.key.map_or_else(Vec::new, |key| self.lexicon.in_key(key)),
+            previous: query.context.before.map_or_else(Vec::new, |before| self.words_in(before)),
             candidates: Vec::new(),
             resume: Vec::new(),
             steps: text.len(),
         };
-        if context.is_some() {
-            for &rule in &self.by_whole {
-                scan.attempt(rule, 0);
-            }
-        }
-        scan.literals();
+        scan.survey();
+        scan.whole_value();
+        scan.at_literals();
+        scan.at_values();
         scan.resume.clear();
-        scan.classes();
+        scan.at_numbers();
+        scan.at_words();
+        scan.anywhere();
         (scan.candidates, scan.steps)
     }
 
+    /// The words of context at the end of a text.
+    fn words_in(&self, text: &str) -> Vec<u16> {
+        let text = &text[text.ceil_char_boundary(text.len().saturating_sub(PREVIOUS_BYTES))..];
+        let query = Query::default();
+        let mut scan = Scan {
+            engine: self,
+            text,
+            query: &query,
+            threshold: 1.0,
+            thorough: false,
+            tokens: Tokens::of(text),
+            hits: Vec::new(),
+            literals: Vec::new(),
+            numbers: Vec::new(),
+            words: Vec::new(),
+            assigns: Vec::new(),
+            key: Vec::new(),
+            previous: Vec::new(),
+            candidates: Vec::new(),
+            resume: Vec::new(),
+            steps: 0,
+        };
+        scan.survey();
+        scan.hits.iter().map(|hit| hit.word).collect()
+    }
+
     #[cfg(test)]
-    pub(crate) fn recognizers(&self) -> &[Recognizer] {
+    pub(crate) fn rules(&self) -> &[Recognizer] {
         &self.recognizers
     }
 
     #[cfg(test)]
     pub(crate) fn steps(&self, text: &str) -> usize {
-        self.candidates(text, None, self.threshold, None).1
+        self.candidates(text, &Query::default()).1
     }
 }
 
 impl Scan<'_> {
-    fn literals(&mut self) {
+    /// The pass over the text: what stands where.
+    fn survey(&mut self) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
-        for found in engine.literals.find_overlapping_iter(self.text) {
-            for &rule in &engine.by_literal[found.pattern().as_usize()] {
-                let trigger = &engine.recognizers[rule].trigger;
-                let mut start = found.start();
-                if let Some(class) = &trigger.back {
-                    let least = start.saturating_sub(trigger.back_max).max(self.resume_of(rule));
-                    while start > least && class[bytes[start - 1] as usize] {
-                        start -= 1;
-                    }
-                    self.steps += found.start() - start;
-                    start = self.text.ceil_char_boundary(start);
+        let mut padded = [0u8; 64];
+        // The last bytes of the block before, as bits: whether they belonged to a word, were digits, were small letters.
+        let (mut word_before, mut digit_before, mut lower_before) = (0, 0, 0);
+        let mut base = 0;
+        while base < bytes.len() {
+            let block = match bytes[base..].first_chunk::<64>() {
+                Some(block) => block,
+                None => {
+                    let rest = &bytes[base..];
+                    padded[..rest.len()].copy_from_slice(rest);
+                    padded[rest.len()..].fill(0);
+                    &padded
                 }
-                self.attempt(rule, start);
+            };
+            let m = masks(block);
+            let lower = m.word & !m.digit & !m.upper;
+            let begins = m.word & !(m.word << 1 | word_before);
+            let humps = m.upper & (lower << 1 | lower_before);
+            let numbers = m.digit & !(m.digit << 1 | digit_before);
+            word_before = m.word >> 63;
+            digit_before = m.digit >> 63;
+            lower_before = lower >> 63;
+
+            for bit in Bits(begins | humps | m.lead) {
+                let at = base + bit;
+                engine.lexicon.at_word(bytes, at, |entry, end| match entry {
+                    Entry::Literal(rules) => self.literals.push((at, rules)),
+                    Entry::Word(word) => self.hits.push(Hit { start: at, end, word }),
+                });
+                if engine.letters_least != usize::MAX {
+                    let length = (!(m.word >> bit)).trailing_zeros() as usize;
+                    if length >= engine.letters_least || bit + length == 64 {
+                        self.words.push(at);
+                    }
+                }
+            }
+            for bit in Bits(numbers) {
+                self.numbers.push(base + bit);
+            }
+            for bit in Bits(m.special) {
+                let at = base + bit;
+                if matches!(bytes[at], b':' | b'=') {
+                    self.assigns.push(at);
+                }
+                engine.lexicon.at_special(bytes, at, |entry, _| {
+                    if let Entry::Literal(rules) = entry {
+                        self.literals.push((at, rules));
+                    }
+                });
+            }
+            base += 64;
+        }
+        if !self.hits.is_empty() {
+            let tokens = &self.tokens;
+            self.hits.retain(|hit| !tokens.inside(hit.start));
+        }
+    }
+
+    /// The text itself, if it stands under a key.
+    fn whole_value(&mut self) {
+        if self.query.context.key.is_some() {
+            let from = self.text.len() - self.text.trim_start().len();
+            self.at_value(from, &self.key.clone());
+        }
+    }
+
+    fn at_value(&mut self, start: usize, key: &[u16]) {
+        let engine = self.engine;
+        if !self.thorough && !key.iter().any(|&word| engine.value_words.has(word)) {
+            return;
+        }
+        for &rule in &engine.by_value {
+            self.attempt(rule, start, Some(key));
+        }
+    }
+
+    fn at_literals(&mut self) {
+        let engine = self.engine;
+        for (at, rules) in std::mem::take(&mut self.literals) {
+            for &rule in &engine.by_literal[usize::from(rules)] {
+                let start = self.moved_back(rule, at);
+                self.attempt(rule, start, None);
             }
         }
     }
 
-    fn classes(&mut self) {
-        let engine = self.engine;
+    /// Where a rule's candidate begins, if it may have bytes before what triggered it.
+    fn moved_back(&mut self, rule: u16, at: usize) -> usize {
+        let trigger = &self.engine.recognizers[usize::from(rule)].trigger;
+        let Some(class) = &trigger.back else { return at };
         let bytes = self.text.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let Some(next) = bytes[at..].iter().position(u8::is_ascii_digit) else { break };
-            let start = at + next;
-            let mut end = start + 1;
-            while end < bytes.len() && bytes[end].is_ascii_digit() {
-                end += 1;
-            }
-            at = end;
-            // An IBAN: its check digits are the first two digits after two letters.
-            if end - start >= 2 && start >= 2 && bytes[start - 2..start].iter().all(u8::is_ascii_alphabetic) {
-                for &rule in &engine.by_iban {
-                    self.attempt(rule, start - 2);
-                }
-            }
-            if start > 0 && is_word(bytes[start - 1]) && !engine.digits_after_letters {
+        let least = at.saturating_sub(trigger.back_max).max(self.resume_of(rule));
+        let mut start = at;
+        while start > least && class[bytes[start - 1] as usize] {
+            start -= 1;
+        }
+        self.steps += at - start;
+        self.text.ceil_char_boundary(start).min(at)
+    }
+
+    /// Values under keys in text: `key = value`, `"key": "value"`, `key => 'value'`.
+    fn at_values(&mut self) {
+        let engine = self.engine;
+        if engine.by_value.is_empty() {
+            return;
+        }
+        let bytes = self.text.as_bytes();
+        for at in std::mem::take(&mut self.assigns) {
+            let before = &bytes[..at];
+            let closed = before
+                .iter()
+                .rev()
+                .take(4)
+                .take_while(|b| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b')' | b']' | b':'))
+                .count();
+            let named = &before[..at - closed];
+            let length = named
+                .iter()
+                .rev()
+                .take(KEY_BACK)
+                .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.') || !b.is_ascii())
+                .count();
+            if length < 2 {
                 continue;
             }
-            let near = digits_near(bytes, start);
-            self.steps += 48;
-            for &rule in &engine.by_digit {
-                if engine.recognizers[rule].trigger.digits.is_some_and(|(least, most)| (least..=most).contains(&near)) {
-                    self.attempt(rule, start);
-                }
+            let from = self.text.ceil_char_boundary(named.len() - length);
+            self.steps += length + 8;
+            let key = engine.lexicon.in_key(&self.text[from..named.len()]);
+            if key.is_empty() || self.tokens.inside(from) {
+                continue;
+            }
+            let mut start = at + 1;
+            let skip = |start: usize, most: usize, which: fn(&u8) -> bool| {
+                bytes[start.min(bytes.len())..].iter().take(most).take_while(|b| which(b)).count()
+            };
+            start += skip(start, 2, |b| matches!(b, b'=' | b'>'));
+            start += skip(start, 8, |b| matches!(b, b' ' | b'\t'));
+            start += skip(start, 4, |b| matches!(b, b'"' | b'\'' | b'`' | b'\\'));
+            self.at_value(start, &key);
+        }
+    }
+
+    fn at_numbers(&mut self) {
+        let engine = self.engine;
+        let bytes = self.text.as_bytes();
+        // Where the word ends that was tried last, and where it began.
+        let (mut begun, mut ended) = (0, 0);
+        for number in std::mem::take(&mut self.numbers) {
+            let mut after_letter = number > 0 && bytes[number - 1].is_ascii_alphabetic();
+            if number >= ended {
+                let start =
+                    number - bytes[ended..number].iter().rev().take_while(|b| b.is_ascii_alphanumeric()).count();
+                let end = number + bytes[number..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+                self.steps += end - start;
+                self.before_digits(start, ended.max(begun));
+                self.try_rules(&engine.by_word[(end - start).min(WORD_MAX)], start, false);
+                (begun, ended) = (start, end);
+            } else {
+                // In the middle of a word.
+                after_letter = true;
+            }
+            if after_letter && !engine.digits_after_letters {
+                continue;
+            }
+            let near = digits_near(bytes, number);
+            self.steps += DIGITS_NEAR;
+            self.try_rules(&engine.by_digits[near], number, true);
+        }
+    }
+
+    /// The words of letters before a word with digits: `AB 12 34 56 C`, `M-AB 1234`.
+    fn before_digits(&mut self, at: usize, least: usize) {
+        let engine = self.engine;
+        let bytes = self.text.as_bytes();
+        let mut starts = [(0, 0); 2];
+        let mut count = 0;
+        let mut at = at;
+        while count < starts.len() {
+            let before = &bytes[least..at];
+            let gap = before.iter().rev().take(4).take_while(|b| matches!(b, b' ' | b'-' | b'.' | b'/')).count();
+            let end = at - gap;
+            let length =
+                bytes[least..end].iter().rev().take(PREFIX_MAX + 1).take_while(|b| b.is_ascii_alphabetic()).count();
+            if gap > 3 || gap == 0 || length == 0 || length > PREFIX_MAX {
+                break;
+            }
+            starts[count] = (end - length, length);
+            count += 1;
+            at = end - length;
+        }
+        for &(start, length) in starts[..count].iter().rev() {
+            self.try_rules(&engine.by_word[length], start, false);
+        }
+    }
+
+    /// Words without digits, for the rules that want them.
+    fn at_words(&mut self) {
+        let engine = self.engine;
+        let bytes = self.text.as_bytes();
+        for start in std::mem::take(&mut self.words) {
+            let length = bytes[start..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
+            self.steps += length;
+            if bytes.get(start + length).is_none_or(|b| !b.is_ascii_digit()) {
+                self.try_rules(&engine.by_letters[length], start, false);
             }
         }
     }
 
-    /// Tries one rule at one place.
-    fn attempt(&mut self, rule: usize, start: usize) {
+    fn anywhere(&mut self) {
         let engine = self.engine;
-        let recognizer = &engine.recognizers[rule];
+        for &rule in &engine.anywhere {
+            let recognizer = &engine.recognizers[usize::from(rule)];
+            let mut at = 0;
+            while at < self.text.len() {
+                self.steps += recognizer.window;
+                if recognizer.first.has(self.text.as_bytes()[at]) {
+                    self.attempt(rule, at, None);
+                }
+                at = self.text.ceil_char_boundary(at + 1).max(self.resume_of(rule));
+            }
+        }
+    }
+
+    fn try_rules(&mut self, rules: &Rules, start: usize, back: bool) {
+        let place = |scan: &mut Self, rule: u16| if back { scan.moved_back(rule, start) } else { start };
+        for &rule in &rules.strong {
+            let at = place(self, rule);
+            self.attempt(rule, at, None);
+        }
+        if rules.weak.is_empty() || !self.thorough && !self.any_word_near(start) {
+            return;
+        }
+        for &rule in &rules.weak {
+            let needs = &self.engine.needs[usize::from(rule)];
+            if self.thorough || self.word_near(&needs.context, start) {
+                let at = place(self, rule);
+                self.attempt(rule, at, None);
+            }
+        }
+    }
+
+    /// The words of context that a candidate which starts here might be near to.
+    fn hits_near(&self, from: usize, to: usize) -> &[Hit] {
+        let first = self.hits.partition_point(|hit| hit.start + 128 < from);
+        let rest = &self.hits[first..];
+        let last = rest.partition_point(|hit| hit.start <= to);
+        &rest[..last]
+    }
+
+    fn any_word_near(&self, start: usize) -> bool {
+        !self.key.is_empty() || !self.previous.is_empty() || !self.hits_near(start, start + 128).is_empty()
+    }
+
+    fn word_near(&self, words: &Words, start: usize) -> bool {
+        self.key.iter().chain(&self.previous).any(|&word| words.has(word))
+            || self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
+    }
+
+    /// Tries one rule at one place. Under a key of its own, only the key is context.
+    fn attempt(&mut self, rule: u16, start: usize, key: Option<&[u16]>) {
+        let engine = self.engine;
+        let recognizer = &engine.recognizers[usize::from(rule)];
         let bytes = self.text.as_bytes();
-        if start < self.resume_of(rule) || start >= bytes.len() {
+        if start < self.resume_of(rule) || start >= bytes.len() || !recognizer.first.has(bytes[start]) {
             return;
         }
-        if recognizer.boundary == Boundary::Word && start > 0 && is_word(bytes[start - 1]) && is_word(bytes[start]) {
+        let bounded = recognizer.boundary == Boundary::Word;
+        if bounded && start > 0 && is_letter(bytes[start - 1]) && is_letter(bytes[start]) {
             return;
         }
-        if self.inside_token(start) {
-            return;
-        }
-        if self.entities.is_some_and(|only| !only.contains(&&*recognizer.entity)) {
+        if self.tokens.inside(start) || !self.asked_for(recognizer) {
             return;
         }
         let limit = (start + recognizer.window).min(bytes.len());
         let input = Input::new(self.text).span(start..limit).anchored(Anchored::Yes);
         let mut best: Option<Candidate> = None;
-        let mut context: Option<Option<Arc<str>>> = None;
         for (number, pattern) in recognizer.patterns.iter().enumerate() {
             self.steps += limit - start;
             let Some((from, to)) = pattern.find(&input) else { continue };
             let (from, to) = (self.text.floor_char_boundary(from), self.text.ceil_char_boundary(to));
-            if from == to || self.tokens_cover(from, to) {
+            if from == to || self.tokens.cover(from, to) {
                 continue;
             }
-            // Context is read once, and only where it can decide: below a certain score, or if the validator asks.
-            let word = context.get_or_insert_with(|| self.context_of(rule, from, to)).clone();
+            // Context is read only where it can decide.
+            let (word, against) = self.context_of(rule, from, to, key);
             if word.is_none() && (pattern.needs_context || pattern.score < self.threshold) {
                 continue;
             }
@@ -340,114 +733,100 @@ impl Scan<'_> {
                 let check = Check { text: self.text, start: from, end: to, context: word.is_some(), least };
                 let Some(verdict) = validate(&check) else { continue };
                 (from, to) = (verdict.start, verdict.end);
-                score = verdict.score.unwrap_or(score);
+                score = verdict.score.map_or(score, |own| own.min(score));
             }
-            if word.is_some() {
-                score = (score + CONTEXT_RAISE).clamp(CONTEXT_LEAST, 1.0);
-            }
-            if score < self.threshold || from >= to || self.tokens_cover(from, to) {
+            if bounded && to < bytes.len() && to > 0 && is_letter(bytes[to]) && is_letter(bytes[to - 1]) {
                 continue;
             }
-            let (from, to) = self.around_tokens(from, to);
+            let base = score;
+            if word.is_some() {
+                score = (score + CONTEXT_RAISE).clamp(CONTEXT_LEAST, 1.0);
+            } else if against.is_some() {
+                score = (score - CONTEXT_RAISE).max(0.0);
+            }
+            if score < self.threshold || from >= to || self.tokens.cover(from, to) {
+                continue;
+            }
+            let (from, to) = self.tokens.around(from, to);
             let longer = |b: &Candidate| (score, to - from) > (b.score, b.end - b.start);
             if best.as_ref().is_none_or(longer) {
-                best = Some(Candidate { start: from, end: to, score, rule, pattern: number, context: word });
+                best = Some(Candidate {
+                    start: from,
+                    end: to,
+                    score,
+                    rule: usize::from(rule),
+                    pattern: number,
+                    base,
+                    context: word,
+                    against: if word.is_none() { against } else { None },
+                });
             }
         }
         if let Some(best) = best {
             if self.resume.is_empty() {
                 self.resume = vec![0; engine.recognizers.len()];
             }
-            self.resume[rule] = best.end;
+            self.resume[usize::from(rule)] = best.end;
             self.candidates.push(best);
         }
     }
 
-    fn resume_of(&self, rule: usize) -> usize {
-        self.resume.get(rule).copied().unwrap_or(0)
+    fn asked_for(&self, recognizer: &Recognizer) -> bool {
+        self.query.entities.is_none_or(|only| only.contains(&&*recognizer.entity))
+            && self.query.language.is_none_or(|language| {
+                recognizer.languages.is_empty() || recognizer.languages.iter().any(|own| own == language)
+            })
     }
 
-    fn key(&self) -> &str {
-        self.key.get_or_init(|| {
-            let mut key = String::new();
-            if let Some(context) = self.context {
-                let tokens = tokens_in(context);
-                let from = context.ceil_char_boundary(context.len().saturating_sub(KEY_BYTES_MAX));
-                key.push(' ');
-                push_words(&mut key, &context[from..], from, &tokens, usize::MAX, false);
+    fn resume_of(&self, rule: u16) -> usize {
+        self.resume.get(usize::from(rule)).copied().unwrap_or(0)
+    }
+
+    /// The rule's nearest word of context to a span, and a word against it that stands nearer.
+    fn context_of(&self, rule: u16, from: usize, to: usize, key: Option<&[u16]>) -> (Option<u16>, Option<u16>) {
+        let needs = &self.engine.needs[usize::from(rule)];
+        if !needs.any_context && !needs.any_against {
+            return (None, None);
+        }
+        let mut best: [Option<(usize, u16)>; 2] = [None, None];
+        let mut see = |word: u16, distance: usize| {
+            for (best, words) in best.iter_mut().zip([&needs.context, &needs.against]) {
+                if words.has(word) && best.is_none_or(|(nearest, _)| distance < nearest) {
+                    *best = Some((distance, word));
+                }
             }
-            key
-        })
-    }
-
-    /// Whether a token began before this place and goes on.
-    fn inside_token(&self, at: usize) -> bool {
-        let i = self.tokens.partition_point(|t| t.0 < at);
-        i.checked_sub(1).is_some_and(|i| at < self.tokens[i].1)
-    }
-
-    /// Whether a span lies inside a token.
-    fn tokens_cover(&self, from: usize, to: usize) -> bool {
-        let i = self.tokens.partition_point(|t| t.0 <= from);
-        i.checked_sub(1).is_some_and(|i| to <= self.tokens[i].1)
-    }
-
-    /// A span that cuts into tokens, grown to hold them whole.
-    fn around_tokens(&self, mut from: usize, mut to: usize) -> (usize, usize) {
-        let i = self.tokens.partition_point(|t| t.1 <= from);
-        if let Some(t) = self.tokens.get(i).filter(|t| t.0 < from) {
-            from = t.0;
+        };
+        match key {
+            Some(key) => key.iter().for_each(|&word| see(word, KEY_DISTANCE)),
+            None => {
+                for hit in self.hits_near(from, to + AFTER_BYTES) {
+                    if hit.end <= from && from - hit.end <= BEFORE_BYTES {
+                        see(hit.word, from - hit.end);
+                    } else if hit.start >= to {
+                        see(hit.word, hit.start - to);
+                    }
+                }
+                self.key.iter().for_each(|&word| see(word, KEY_DISTANCE));
+                self.previous.iter().for_each(|&word| see(word, PREVIOUS_DISTANCE));
+            }
         }
-        let i = self.tokens.partition_point(|t| t.0 < to);
-        if let Some(t) = i.checked_sub(1).map(|i| self.tokens[i]).filter(|t| t.1 > to) {
-            to = t.1;
+        match best {
+            [Some((a, _)), Some((b, against))] if b < a => (None, Some(against)),
+            [word, against] => (word.map(|(_, w)| w), against.map(|(_, w)| w)),
         }
-        (from, to)
-    }
-
-    /// The rule's first context word that stands near a span or in the key.
-    fn context_of(&mut self, rule: usize, from: usize, to: usize) -> Option<Arc<str>> {
-        let words = &self.engine.recognizers[rule].context;
-        if words.is_empty() {
-            return None;
-        }
-        self.steps += BEFORE_BYTES + AFTER_BYTES;
-        let mut near = String::with_capacity(BEFORE_BYTES + AFTER_BYTES + self.key().len() + 8);
-        let before = self.text.ceil_char_boundary(from.saturating_sub(BEFORE_BYTES));
-        let after = self.text.floor_char_boundary((to + AFTER_BYTES).min(self.text.len()));
-        near.push(' ');
-        push_words(&mut near, &self.text[before..from], before, &self.tokens, BEFORE_WORDS, true);
-        near.push_str("| ");
-        push_words(&mut near, &self.text[to..after], to, &self.tokens, AFTER_WORDS, false);
-        near.push_str("| ");
-        near.push_str(self.key());
-        words.iter().find(|word| says(&near, word)).map(|word| word.text.clone())
     }
 }
 
-impl rules::Pattern {
-    fn find(&self, input: &Input<'_>) -> Option<(usize, usize)> {
-        if !self.has_group {
-            return self.regex.search(input).map(|m| (m.start(), m.end()));
-        }
-        // Finding that there is no match is cheaper than finding groups, and is the usual answer.
-        self.regex.search_half(input)?;
-        let mut captures = self.regex.create_captures();
-        self.regex.search_captures(input, &mut captures);
-        (1..captures.group_len()).find_map(|i| captures.get_group(i)).map(|span| (span.start, span.end))
-    }
+/// A letter or digit of ASCII, or a byte outside it.
+fn is_letter(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || !b.is_ascii()
 }
 
-fn is_word(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_'
-}
-
-/// How many digits stand from `start` on in groups that at most three separators set apart, within 48 bytes. A long run
-/// counts in full.
+/// How many digits stand from `start` on in groups that at most three separators set apart, within 48 bytes.
 fn digits_near(bytes: &[u8], start: usize) -> usize {
     let mut count = 0;
     let mut gap = 0;
-    for &b in bytes[start..].iter().take(48) {
+    for &b in bytes[start..].iter().take(DIGITS_NEAR) {
         match b {
             b'0'..=b'9' => {
                 count += 1;
@@ -458,88 +837,6 @@ fn digits_near(bytes: &[u8], start: usize) -> usize {
         }
     }
     count
-}
-
-/// Appends the words of `text` (at `offset` in the whole), in small letters, each followed by a space; camelCase and
-/// snake_case are taken apart, tokens left out. At most `most` words: the last ones if `last`, else the first.
-fn push_words(near: &mut String, text: &str, offset: usize, tokens: &[(usize, usize)], most: usize, last: bool) {
-    let begin = near.len();
-    let mut starts: Vec<usize> = Vec::new();
-    let mut previous = ' ';
-    let mut token = tokens.partition_point(|t| t.1 <= offset);
-    for (i, c) in text.char_indices() {
-        let at = offset + i;
-        while tokens.get(token).is_some_and(|t| t.1 <= at) {
-            token += 1;
-        }
-        let redacted = tokens.get(token).is_some_and(|t| t.0 <= at);
-        let c = if redacted || !c.is_alphanumeric() { ' ' } else { c };
-        if c != ' ' {
-            if previous == ' ' || previous.is_lowercase() && c.is_uppercase() {
-                if previous != ' ' {
-                    near.push(' ');
-                }
-                if !last && starts.len() == most {
-                    break;
-                }
-                starts.push(near.len());
-            }
-            near.extend(c.to_lowercase());
-        } else if previous != ' ' {
-            near.push(' ');
-        }
-        previous = c;
-    }
-    if last && starts.len() > most {
-        near.replace_range(begin..starts[starts.len() - most], "");
-    }
-    if !near.ends_with(' ') {
-        near.push(' ');
-    }
-}
-
-/// Whether words contain a context word: a short one as a word (or its plural), a longer one at a word's start.
-fn says(near: &str, word: &ContextWord) -> bool {
-    let (finder, word) = (&word.finder, &*word.text);
-    let mut from = 0;
-    while let Some(i) = finder.find(&near.as_bytes()[from..]) {
-        let at = from + i;
-        let end = at + word.len();
-        let starts = near[..at].ends_with(' ') || word.len() >= 5 || !word.is_ascii();
-        let rest = &near[end..];
-        let ends = word.len() >= 4 || !word.is_ascii() || rest.starts_with(' ') || rest.starts_with("s ");
-        if starts && ends {
-            return true;
-        }
-        from = end;
-    }
-    false
-}
-
-/// A `[BINARY:bytes]` of more digits is none of ours (nothing that is redacted has 100 MB), and is scanned: a social
-/// security number, which has nine, must not hide in one.
-const BINARY_DIGITS_MAX: usize = 8;
-
-/// Where `[ENTITY:token]` and `[BINARY:bytes]` stand.
-pub(crate) fn tokens_in(text: &str) -> Vec<(usize, usize)> {
-    let bytes = text.as_bytes();
-    memchr::memchr_iter(b'[', bytes).filter_map(|at| token_at(bytes, at).map(|end| (at, end))).collect()
-}
-
-fn token_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let rest = bytes.get(at..)?.strip_prefix(b"[")?;
-    let name = rest.iter().take(41).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b'_').count();
-    if !(1..=40).contains(&name) || !rest[0].is_ascii_uppercase() || rest.get(name) != Some(&b':') {
-        return None;
-    }
-    let value = &rest[name + 1..];
-    let length = if &rest[..name] == b"BINARY" {
-        value.iter().take(BINARY_DIGITS_MAX + 1).take_while(|b| b.is_ascii_digit()).count()
-    } else {
-        value.iter().take(9).take_while(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')).count()
-    };
-    let right = if &rest[..name] == b"BINARY" { (1..=BINARY_DIGITS_MAX).contains(&length) } else { length == 8 };
-    (right && value.get(length) == Some(&b']')).then_some(at + 1 + name + 1 + length + 1)
 }
 
 /// The findings that stay, in order. See the module's documentation, 4.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::Context;
 use crate::redact::{Redacted, Redactor, Sink};
 
 /// Containers within containers. A parser with recursion would overflow its stack somewhere; ours has none, but those
@@ -118,7 +119,7 @@ fn document(
                 let number = &text[at..end];
                 if NUMBER_DIGITS.contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) {
                     let key = keys.last().map_or(context, |(_, key)| key.as_deref());
-                    if let Some(redacted) = redactor.string(number, key, sink) {
+                    if let Some(redacted) = redactor.string(number, Context { key, before: None }, sink) {
                         output.replace(at, end, &serde_json::to_string(&redacted).ok()?);
                     }
                 }
@@ -155,7 +156,7 @@ fn redact_string(
     {
         return redacted;
     }
-    redactor.string(value, key, sink)
+    redactor.string(value, Context { key, before: None }, sink)
 }
 
 /// Whether the text is one JSON value.

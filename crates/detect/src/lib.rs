@@ -14,18 +14,21 @@ use std::sync::Arc;
 mod binary;
 mod engine;
 mod json;
+mod lexicon;
+mod masks;
 mod normal;
 mod pseudonym;
 mod redact;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod token;
 mod validate;
 
 pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Found, Redacted, Redactor, counts};
-pub use rules::RuleError;
+pub use rules::{RuleError, Set};
 
 /// Where a recognizer found what; never the value.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,21 +43,79 @@ pub struct Finding {
     pub score: f32,
     /// The rule's name.
     pub recognizer: Arc<str>,
+    /// The pattern's name: the rule's, unless it has one of its own.
+    pub pattern: Arc<str>,
+    /// The score before context.
+    pub base: f32,
     /// The validator that agreed, if the rule has one.
     pub validator: Option<Arc<str>>,
     /// The context word that raised the score.
     pub context: Option<Arc<str>>,
+    /// The word that lowered it.
+    pub against: Option<Arc<str>>,
+}
+
+/// What a text stands under and after.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// A JSON key, a column's head: its words count like words beside the value.
+    pub key: Option<&'a str>,
+    /// What was said before, such as the chat's previous message; only its end is read.
+    pub before: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    /// No context.
+    pub const NONE: Context<'static> = Context { key: None, before: None };
+
+    /// Under a key.
+    pub fn key(key: &'a str) -> Self {
+        Self { key: Some(key), before: None }
+    }
+}
+
+/// What is asked of [`Engine::analyze`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// What the text stands under and after.
+    pub context: Context<'a>,
+    /// The score from which a finding counts, if not the engine's.
+    pub threshold: Option<f32>,
+    /// Only these entities.
+    pub entities: Option<&'a [&'a str]>,
+    /// Only recognizers for this language (ISO 639), and those for any.
+    pub language: Option<&'a str>,
+}
+
+/// What can be said of a recognizer.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it finds.
+    pub entity: &'a str,
+    /// Where that is used (ISO 3166).
+    pub country: Option<&'a str>,
+    /// In which languages (ISO 639); none for all.
+    pub languages: &'a [String],
 }
 
 impl Finding {
     /// Why this was found, in one line, without the value.
     pub fn explanation(&self) -> String {
-        let mut text = format!("{} by {} at {:.2}", self.entity, self.recognizer, self.score);
+        let mut text = format!("{} by {}", self.entity, self.recognizer);
+        if self.pattern != self.recognizer {
+            text.push_str(&format!(" ({})", self.pattern));
+        }
+        text.push_str(&format!(" at {:.2}", self.base));
         if let Some(validator) = &self.validator {
             text.push_str(&format!(", validated by {validator}"));
         }
         if let Some(word) = &self.context {
-            text.push_str(&format!(", raised by the word \"{word}\""));
+            text.push_str(&format!(", raised to {:.2} by the word \"{word}\"", self.score));
+        }
+        if let Some(word) = &self.against {
+            text.push_str(&format!(", lowered to {:.2} by the word \"{word}\"", self.score));
         }
         text
     }

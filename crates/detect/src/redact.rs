@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::{Engine, Pseudonyms, binary, json, pseudonym};
+use crate::{Context, Engine, Pseudonyms, Query, binary, json, pseudonym};
 
 const ROUNDS_MAX: usize = 8;
 
@@ -69,7 +69,7 @@ impl Redactor {
     pub fn text(&self, text: &str) -> Redacted {
         let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
         let mut sink = Sink::default();
-        let redacted = self.string(&text, None, &mut sink);
+        let redacted = self.string(&text, Context::NONE, &mut sink);
         sink.finish(redacted.unwrap_or_else(|| text.into_owned()))
     }
 
@@ -91,7 +91,8 @@ impl Redactor {
         let mut entities: Vec<Arc<str>> = Vec::new();
         // A searcher says what it is by asking: so every word of context is there, and scores do not matter.
         for key in [None, Some("phone"), Some("ssn"), Some("card"), Some("api key"), Some("telegram")] {
-            for finding in self.engine.scan_with(value, key, 0.0, None) {
+            let context = Context { key, before: None };
+            for finding in self.engine.analyze(value, &Query { context, threshold: Some(0.0), ..Query::default() }) {
                 let whole = pseudonym::normalize(&finding.entity, value)
                     == pseudonym::normalize(&finding.entity, &value[finding.start..finding.end]);
                 // Anything may be a password, so that nothing is said by calling it one.
@@ -103,8 +104,8 @@ impl Redactor {
         entities.into_iter().map(|entity| format!("{entity}:{}", self.pseudonyms.token(&entity, value))).collect()
     }
 
-    /// Redacts one string, to which `context` (a key) belongs; `None` when nothing changes.
-    pub(crate) fn string(&self, text: &str, context: Option<&str>, sink: &mut Sink) -> Option<String> {
+    /// Redacts one string; `None` when nothing changes.
+    pub(crate) fn string(&self, text: &str, context: Context<'_>, sink: &mut Sink) -> Option<String> {
         if let Some(token) = binary::whole(text) {
             return Some(token);
         }
@@ -118,7 +119,7 @@ impl Redactor {
         current
     }
 
-    fn round(&self, text: &str, context: Option<&str>, sink: &mut Sink) -> Option<String> {
+    fn round(&self, text: &str, context: Context<'_>, sink: &mut Sink) -> Option<String> {
         let findings = self.engine.scan(text, context);
         if findings.is_empty() {
             return None;

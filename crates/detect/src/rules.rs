@@ -4,17 +4,22 @@
 //! The embedded files are parsed by the same code as a user's own. Unknown members are refused: a rule with a misspelt
 //! `validator` would otherwise find too much, or too little, in silence.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
+use regex_automata::Input;
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::lexicon::Lexicon;
 use crate::validate::{self, Validator};
 
 /// The embedded rule files, in the order in which [`crate::Engine::embedded`] reads them.
 pub(crate) const EMBEDDED: &[(&str, &str)] = &[
+    ("common.toml", include_str!("../../../defaults/recognizers/common.toml")),
     ("contact.toml", include_str!("../../../defaults/recognizers/contact.toml")),
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
     ("identity.toml", include_str!("../../../defaults/recognizers/identity.toml")),
@@ -49,7 +54,7 @@ pub enum RuleError {
         recognizer: String,
         /// What the regex compiler said.
         #[source]
-        source: Box<regex_automata::meta::BuildError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A rule contradicts itself or names what does not exist.
     #[error("{file}:{line}: recognizer {recognizer}: {problem}")]
@@ -63,6 +68,9 @@ pub enum RuleError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// There are more rules than can be numbered.
+    #[error("there are more than 65,000 recognizers")]
+    TooMany,
     /// All rules together cannot be searched for.
     #[error("the literals of all rules together are too large")]
     Literals(#[source] aho_corasick::BuildError),
@@ -73,6 +81,13 @@ pub enum RuleError {
 struct File {
     threshold: Option<f32>,
     #[serde(default)]
+    set: Set,
+    #[serde(default)]
+    languages: Vec<String>,
+    country: Option<String>,
+    #[serde(default)]
+    lists: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     recognizer: Vec<RawRecognizer>,
 }
 
@@ -82,20 +97,29 @@ struct RawRecognizer {
     name: Spanned<String>,
     entity: String,
     source: String,
+    set: Option<Set>,
+    languages: Option<Vec<String>>,
+    country: Option<String>,
+    #[serde(default)]
     trigger: RawTrigger,
     #[serde(default)]
     boundary: Boundary,
     #[serde(default = "default_window")]
     window: usize,
+    #[serde(default)]
     pattern: Vec<RawPattern>,
+    #[serde(default)]
+    words: Vec<String>,
     validator: Option<String>,
     #[serde(default)]
     context: Vec<String>,
+    #[serde(default)]
+    against: Vec<String>,
     r#match: Vec<String>,
     no_match: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTrigger {
     #[serde(default)]
@@ -105,15 +129,17 @@ struct RawTrigger {
     #[serde(default)]
     back_max: usize,
     digits: Option<[usize; 2]>,
+    word: Option<[usize; 2]>,
     #[serde(default)]
-    iban: bool,
+    letters: bool,
     #[serde(default)]
-    whole: bool,
+    value: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPattern {
+    name: Option<String>,
     regex: String,
     score: f32,
     #[serde(default)]
@@ -123,6 +149,17 @@ struct RawPattern {
 
 fn default_window() -> usize {
     256
+}
+
+/// Which recognizers are used.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// What is the same everywhere, the United States' identifiers, and secrets.
+    #[default]
+    Default,
+    /// These and every other country's.
+    All,
 }
 
 /// What must not stand before a candidate.
@@ -140,48 +177,154 @@ pub(crate) enum Boundary {
 pub(crate) struct Trigger {
     /// At one of these (in any case of ASCII letters) …
     pub(crate) literals: Vec<String>,
-    /// … or up to `back_max` of these bytes before it.
+    /// … or up to `back_max` of these bytes before it, or before a group of digits.
     pub(crate) back: Option<Box<[bool; 256]>>,
     pub(crate) back_max: usize,
     /// At a group of digits, if so many digits stand there and in the groups after it.
     pub(crate) digits: Option<(usize, usize)>,
-    /// At two letters and two digits.
-    pub(crate) iban: bool,
-    /// At the start of a text that stands under a key.
-    pub(crate) whole: bool,
+    /// At a word of so many letters and digits …
+    pub(crate) word: Option<(usize, usize)>,
+    /// … even if no digit is near.
+    pub(crate) letters: bool,
+    /// At a value under a key.
+    pub(crate) value: bool,
+}
+
+impl Trigger {
+    /// Nothing says where a candidate may start.
+    pub(crate) fn anywhere(&self) -> bool {
+        self.literals.is_empty() && self.digits.is_none() && self.word.is_none() && !self.value
+    }
 }
 
 pub(crate) struct Pattern {
-    pub(crate) regex: Regex,
-    /// The match has a group that is the value; else the whole match is.
-    pub(crate) has_group: bool,
+    pub(crate) name: Arc<str>,
+    /// As the file has it.
+    pub(crate) source: String,
+    /// Compiled when it is first needed: most texts need few of them, and all of them together take longer than a
+    /// program may take to start.
+    regex: OnceLock<Compiled>,
     pub(crate) score: f32,
     pub(crate) needs_context: bool,
     pub(crate) validator: Option<(Arc<str>, Validator)>,
 }
 
-/// A word that makes a rule's findings near it more likely.
-#[derive(Debug)]
-pub(crate) struct ContextWord {
-    pub(crate) text: Arc<str>,
-    /// Looks for it; making one for each look would cost more than looking.
-    pub(crate) finder: memchr::memmem::Finder<'static>,
+struct Compiled {
+    regex: Regex,
+    /// The match has a group that is the value; else the whole match is.
+    has_group: bool,
 }
 
-impl ContextWord {
-    fn new(word: &str) -> Self {
-        Self { text: Arc::from(word), finder: memchr::memmem::Finder::new(word.as_bytes()).into_owned() }
+/// The bytes that a match may begin with.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstBytes([u64; 4]);
+
+impl FirstBytes {
+    const NONE: FirstBytes = FirstBytes([0; 4]);
+    const ALL: FirstBytes = FirstBytes([u64::MAX; 4]);
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+
+    fn add(&mut self, first: u8, last: u8) {
+        for byte in first..=last {
+            self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        }
+    }
+
+    fn join(&mut self, other: FirstBytes) {
+        for (mine, other) in self.0.iter_mut().zip(other.0) {
+            *mine |= other;
+        }
+    }
+
+    /// Of an expression, and whether it may match nothing and so begin with what follows it.
+    fn of(hir: &Hir) -> (FirstBytes, bool) {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => (Self::NONE, true),
+            HirKind::Literal(literal) => {
+                let mut bytes = Self::NONE;
+                bytes.add(literal.0[0], literal.0[0]);
+                (bytes, false)
+            }
+            HirKind::Class(Class::Bytes(class)) => {
+                let mut bytes = Self::NONE;
+                for range in class.ranges() {
+                    bytes.add(range.start(), range.end());
+                }
+                (bytes, false)
+            }
+            HirKind::Class(Class::Unicode(_)) => (Self::ALL, false),
+            HirKind::Repetition(repetition) => {
+                let (bytes, empty) = Self::of(&repetition.sub);
+                (bytes, empty || repetition.min == 0)
+            }
+            HirKind::Capture(capture) => Self::of(&capture.sub),
+            HirKind::Concat(parts) => {
+                let mut all = Self::NONE;
+                for part in parts {
+                    let (bytes, empty) = Self::of(part);
+                    all.join(bytes);
+                    if !empty {
+                        return (all, false);
+                    }
+                }
+                (all, true)
+            }
+            HirKind::Alternation(parts) => {
+                let mut all = (Self::NONE, false);
+                for part in parts {
+                    let (bytes, empty) = Self::of(part);
+                    all.0.join(bytes);
+                    all.1 |= empty;
+                }
+                all
+            }
+        }
+    }
+}
+
+/// Bytes, not code points: spans are snapped to characters afterwards, and automata for bytes are small.
+fn build(pattern: &str) -> Result<Compiled, Box<regex_automata::meta::BuildError>> {
+    let regex = Regex::builder()
+        .configure(Regex::config().nfa_size_limit(Some(4 << 20)).utf8_empty(false))
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .build(pattern)?;
+    Ok(Compiled { has_group: regex.captures_len() > 1, regex })
+}
+
+impl Pattern {
+    fn compiled(&self) -> &Compiled {
+        self.regex.get_or_init(|| build(&self.source).expect("a user's patterns were compiled when they were read"))
+    }
+
+    /// Where the value is, if the pattern matches at the start of `input`, which is anchored.
+    pub(crate) fn find(&self, input: &Input<'_>) -> Option<(usize, usize)> {
+        let Compiled { regex, has_group } = self.compiled();
+        if !has_group {
+            return regex.search(input).map(|m| (m.start(), m.end()));
+        }
+        // Finding that there is no match is cheaper than finding groups, and is the usual answer.
+        regex.search_half(input)?;
+        let mut captures = regex.create_captures();
+        regex.search_captures(input, &mut captures);
+        (1..captures.group_len()).find_map(|i| captures.get_group(i)).map(|span| (span.start, span.end))
     }
 }
 
 pub(crate) struct Recognizer {
     pub(crate) name: Arc<str>,
     pub(crate) entity: Arc<str>,
+    pub(crate) languages: Vec<String>,
+    pub(crate) country: Option<String>,
     pub(crate) trigger: Trigger,
+    pub(crate) first: FirstBytes,
     pub(crate) boundary: Boundary,
     pub(crate) window: usize,
     pub(crate) patterns: Vec<Pattern>,
-    pub(crate) context: Vec<ContextWord>,
+    pub(crate) context: Vec<String>,
+    pub(crate) against: Vec<String>,
     #[cfg_attr(not(test), allow(dead_code, reason = "read by the test of the rules"))]
     pub(crate) examples: Examples,
 }
@@ -195,25 +338,65 @@ pub(crate) struct Examples {
     pub(crate) no_matches: Vec<String>,
 }
 
-/// A parsed file: its recognizers, and the threshold if it sets one.
-pub(crate) fn parse(name: &str, text: &str) -> Result<(Vec<Recognizer>, Option<f32>), RuleError> {
-    let file: File =
-        toml::from_str(text).map_err(|source| RuleError::Syntax { file: name.to_owned(), source: Box::new(source) })?;
-    let recognizers = file
-        .recognizer
-        .into_iter()
-        .map(|raw| {
+/// Rules from files that belong together, in the order of the files; and the threshold, if one of them sets it. Only
+/// those of the `set`. `trusted` patterns are not compiled before they are needed.
+pub(crate) fn parse(
+    files: &[(&str, &str)],
+    set: Set,
+    trusted: bool,
+) -> Result<(Vec<Recognizer>, Option<f32>), RuleError> {
+    let mut parsed = Vec::with_capacity(files.len());
+    let mut lists = BTreeMap::new();
+    for (name, text) in files {
+        let mut file: File = toml::from_str(text)
+            .map_err(|source| RuleError::Syntax { file: (*name).to_owned(), source: Box::new(source) })?;
+        lists.append(&mut file.lists);
+        parsed.push(file);
+    }
+    let mut threshold = None;
+    let mut recognizers = Vec::new();
+    for (file, (name, text)) in parsed.into_iter().zip(files) {
+        threshold = file.threshold.or(threshold);
+        for raw in file.recognizer {
+            if raw.set.unwrap_or(file.set) > set {
+                continue;
+            }
             let line = text[..raw.name.span().start.min(text.len())].matches('\n').count() + 1;
-            compile(name, line, raw)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((recognizers, file.threshold))
+            let place = Place { file: name, line, recognizer: raw.name.get_ref().clone() };
+            let languages = raw.languages.clone().unwrap_or_else(|| file.languages.clone());
+            let country = raw.country.clone().or_else(|| file.country.clone());
+            recognizers.push(compile(&place, raw, languages, country, &lists, trusted)?);
+        }
+    }
+    Ok((recognizers, threshold))
 }
 
-fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, RuleError> {
-    let recognizer = raw.name.into_inner();
-    let refuse = |problem| RuleError::Rule { file: file.to_owned(), line, recognizer: recognizer.clone(), problem };
+/// Where a rule stands, for errors.
+struct Place<'a> {
+    file: &'a str,
+    line: usize,
+    recognizer: String,
+}
 
+impl Place<'_> {
+    fn refuse(&self, problem: &'static str) -> RuleError {
+        RuleError::Rule { file: self.file.to_owned(), line: self.line, recognizer: self.recognizer.clone(), problem }
+    }
+
+    fn bad_pattern(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RuleError {
+        RuleError::Pattern { file: self.file.to_owned(), line: self.line, recognizer: self.recognizer.clone(), source }
+    }
+}
+
+fn compile(
+    place: &Place<'_>,
+    raw: RawRecognizer,
+    languages: Vec<String>,
+    country: Option<String>,
+    lists: &BTreeMap<String, Vec<String>>,
+    trusted: bool,
+) -> Result<Recognizer, RuleError> {
+    let refuse = |problem| place.refuse(problem);
     if raw.entity.is_empty()
         || !raw.entity.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         || !raw.entity.as_bytes()[0].is_ascii_uppercase()
@@ -222,17 +405,10 @@ fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, Ru
     {
         return Err(refuse("an entity is up to 40 of A-Z, 0-9 and _, and not BINARY"));
     }
-    let trigger = raw.trigger;
-    if trigger.literals.is_empty() && trigger.digits.is_none() && !trigger.iban && !trigger.whole {
-        return Err(refuse("nothing triggers it"));
+    if raw.pattern.is_empty() && raw.words.is_empty() {
+        return Err(refuse("it has neither patterns nor words"));
     }
-    if trigger.literals.iter().any(String::is_empty) {
-        return Err(refuse("an empty literal would trigger everywhere"));
-    }
-    if raw.pattern.is_empty() {
-        return Err(refuse("it has no pattern"));
-    }
-    if raw.window == 0 || raw.window > WINDOW_MAX || trigger.back_max > WINDOW_MAX {
+    if raw.window == 0 || raw.window > WINDOW_MAX || raw.trigger.back_max > WINDOW_MAX {
         return Err(refuse("a window is 1 to 16384 bytes"));
     }
     if raw.r#match.is_empty() || raw.no_match.is_empty() {
@@ -241,7 +417,49 @@ fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, Ru
     if raw.pattern.iter().any(|p| p.needs_context) && raw.context.is_empty() {
         return Err(refuse("a pattern needs context, and there are no context words"));
     }
-
+    let named = |list: &[String]| {
+        let mut words = Vec::new();
+        for word in list {
+            match word.strip_prefix('@') {
+                None => words.push(word.to_lowercase()),
+                Some(name) => words.extend(
+                    lists.get(name).ok_or_else(|| refuse("no such list"))?.iter().map(|word| word.to_lowercase()),
+                ),
+            }
+        }
+        if words
+            .iter()
+            .any(|word| word.len() < 2 || word.starts_with(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric()))
+        {
+            return Err(refuse("a word of context has two letters or more, and begins with one"));
+        }
+        Ok(words)
+    };
+    let context = named(&raw.context)?;
+    let against = named(&raw.against)?;
+    let mut trigger = raw.trigger;
+    let mut raw_patterns = raw.pattern;
+    if !raw.words.is_empty() {
+        let words = named(&raw.words)?;
+        let alternatives: Vec<String> = words.iter().map(|word| regex_syntax::escape(word)).collect();
+        // The longest first: the first that matches wins.
+        let mut alternatives = alternatives;
+        alternatives.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        raw_patterns.push(RawPattern {
+            name: Some("words".into()),
+            regex: format!("(?i)(?:{})", alternatives.join("|")),
+            score: 1.0,
+            needs_context: false,
+            validator: None,
+        });
+        trigger.literals.extend(words);
+    }
+    if trigger.literals.iter().any(|l| l.len() < 2 && !l.starts_with(|c: char| c.is_ascii_punctuation())) {
+        return Err(refuse("a literal of one letter would trigger everywhere"));
+    }
+    if trigger.literals.iter().any(|l| l.as_bytes().first().is_none_or(|&b| !Lexicon::may_begin(b))) {
+        return Err(refuse("a literal begins with a letter, a digit, or one of @ + $ : = [ & % ~ #"));
+    }
     let validator = |name: &Option<String>| match name {
         None => Ok(None),
         Some(name) => match validate::by_name(name) {
@@ -250,24 +468,27 @@ fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, Ru
         },
     };
     let common = validator(&raw.validator)?;
-    let mut patterns = Vec::with_capacity(raw.pattern.len());
-    for pattern in raw.pattern {
-        // Bytes, not code points: spans are snapped to characters afterwards, and ASCII automata are small.
-        let regex = Regex::builder()
-            .configure(Regex::config().nfa_size_limit(Some(4 << 20)).utf8_empty(false))
-            .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .build(&pattern.regex)
-            .map_err(|source| RuleError::Pattern {
-                file: file.to_owned(),
-                line,
-                recognizer: recognizer.clone(),
-                source: Box::new(source),
-            })?;
+    let mut patterns = Vec::with_capacity(raw_patterns.len());
+    let mut first = FirstBytes::NONE;
+    for pattern in raw_patterns {
         if !(0.0..=1.0).contains(&pattern.score) {
             return Err(refuse("a score is 0 to 1"));
         }
+        let hir = regex_syntax::ParserBuilder::new()
+            .unicode(false)
+            .utf8(false)
+            .build()
+            .parse(&pattern.regex)
+            .map_err(|error| place.bad_pattern(Box::new(error)))?;
+        let (bytes, empty) = FirstBytes::of(&hir);
+        first.join(if empty { FirstBytes::ALL } else { bytes });
+        let regex = OnceLock::new();
+        if !trusted {
+            let _ = regex.set(build(&pattern.regex).map_err(|error| place.bad_pattern(error))?);
+        }
         patterns.push(Pattern {
-            has_group: regex.captures_len() > 1,
+            name: Arc::from(pattern.name.as_deref().unwrap_or(&place.recognizer)),
+            source: pattern.regex,
             regex,
             score: pattern.score,
             needs_context: pattern.needs_context,
@@ -280,20 +501,25 @@ fn compile(file: &str, line: usize, raw: RawRecognizer) -> Result<Recognizer, Ru
         None
     };
     Ok(Recognizer {
-        name: Arc::from(recognizer.as_str()),
+        name: Arc::from(place.recognizer.as_str()),
         entity: Arc::from(raw.entity.as_str()),
+        languages,
+        country,
         trigger: Trigger {
             literals: trigger.literals,
             back,
             back_max: trigger.back_max,
             digits: trigger.digits.map(|[least, most]| (least, most)),
-            iban: trigger.iban,
-            whole: trigger.whole,
+            word: trigger.word.map(|[least, most]| (least, most)),
+            letters: trigger.letters,
+            value: trigger.value,
         },
+        first,
         boundary: raw.boundary,
         window: raw.window,
         patterns,
-        context: raw.context.iter().map(|word| ContextWord::new(&word.to_lowercase())).collect(),
+        context,
+        against,
         examples: Examples { source: raw.source, matches: raw.r#match, no_matches: raw.no_match },
     })
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tabellion_detect::{Engine, Pseudonyms, Redactor};
+use tabellion_detect::{Engine, Pseudonyms, Redactor, Set};
 use tabellion_evidence::entry::{Kind, Outcome};
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
 use tabellion_ledger::{Ledger, Options};
@@ -130,7 +130,7 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;
     let secrets = Secrets::open(&keys)?;
-    let redactor = Redactor::new(Arc::new(Engine::embedded()), Pseudonyms::new(*secrets.token));
+    let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new(*secrets.token));
     Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, secrets, metrics)))
 }
 

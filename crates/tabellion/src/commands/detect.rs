@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
-use tabellion_detect::{Engine, Finding, Pseudonyms, Redactor, convert_offsets};
+use tabellion_detect::{Context, Engine, Finding, Pseudonyms, Query, Redactor, Set, convert_offsets};
 
-use crate::cli::{DetectArgs, Format, Offsets, RedactArgs};
+use crate::cli::{DetectArgs, Format, Offsets, Recognizers, RedactArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets::Secrets;
@@ -18,6 +18,7 @@ use crate::{Ended, said_no, ui};
 struct Line {
     id: serde_json::Value,
     text: String,
+    language: Option<String>,
     entities: Option<Vec<String>>,
 }
 
@@ -39,11 +40,14 @@ struct FoundInLine<'a> {
 }
 
 pub(crate) fn detect(args: &DetectArgs) -> Ended {
-    let engine = Engine::embedded();
-    let threshold = args.threshold.unwrap_or_else(|| engine.threshold());
-    if !(0.0..=1.0).contains(&threshold) {
+    let engine = Engine::embedded(match args.recognizers {
+        Recognizers::Default => Set::Default,
+        Recognizers::All => Set::All,
+    });
+    if args.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return Err(Failure::usage("--threshold must be between 0.0 and 1.0"));
     }
+    let asking = Asking { engine: &engine, every: OnceLock::new(), threshold: args.threshold };
     let mut any = false;
     for input in inputs(&args.files) {
         let (name, mut input) = input?;
@@ -53,18 +57,17 @@ pub(crate) fn detect(args: &DetectArgs) -> Ended {
                 if line.trim().is_empty() {
                     continue;
                 }
-                let Line { id, text, entities } = serde_json::from_str(&line).map_err(|_| {
+                let line: Line = serde_json::from_str(&line).map_err(|_| {
                     Failure::usage(format!("{name}, line {}: not a JSON object with `id` and `text`", number + 1))
                 })?;
-                let entities: Option<Vec<&str>> =
-                    entities.as_ref().map(|list| list.iter().map(String::as_str).collect());
-                let findings = engine.scan_with(&text, None, threshold, entities.as_deref());
+                let findings = asking.line(&line);
                 any |= !findings.is_empty();
-                ui::json(&FoundInLine { id, findings: described(&text, &findings, args) })?;
+                ui::json(&FoundInLine { id: line.id, findings: described(&line.text, &findings, args) })?;
             }
         } else {
             let text = read_text(&name, &mut input)?;
-            let findings = engine.scan_with(&text, None, threshold, None);
+            let query = Query { threshold: args.threshold, ..Query::default() };
+            let findings = engine.analyze(&text, &query);
             any |= !findings.is_empty();
             for found in described(&text, &findings, args) {
                 ui::json(&found)?;
@@ -72,6 +75,34 @@ pub(crate) fn detect(args: &DetectArgs) -> Ended {
         }
     }
     Ok(if any && args.fail { said_no() } else { ExitCode::SUCCESS })
+}
+
+/// What lines may ask for.
+struct Asking<'a> {
+    engine: &'a Engine,
+    /// Every recognizer, for a line that names entities.
+    every: OnceLock<Engine>,
+    threshold: Option<f32>,
+}
+
+impl Asking<'_> {
+    /// Who names entities knows what may be there, as Presidio's callers do: every recognizer for them is used, and
+    /// every score counts unless a threshold is given.
+    fn line(&self, line: &Line) -> Vec<Finding> {
+        let Some(entities) = &line.entities else {
+            let query = Query {
+                threshold: self.threshold,
+                language: line.language.as_deref(),
+                context: Context::NONE,
+                entities: None,
+            };
+            return self.engine.analyze(&line.text, &query);
+        };
+        let entities: Vec<&str> = entities.iter().map(String::as_str).collect();
+        let engine = self.every.get_or_init(|| Engine::embedded(Set::All));
+        let threshold = Some(self.threshold.unwrap_or(0.0));
+        engine.analyze(&line.text, &Query { threshold, entities: Some(&entities), ..Query::default() })
+    }
 }
 
 fn described<'a>(text: &str, findings: &'a [Finding], args: &DetectArgs) -> Vec<Found<'a>> {
@@ -98,7 +129,7 @@ fn described<'a>(text: &str, findings: &'a [Finding], args: &DetectArgs) -> Vec<
 
 pub(crate) fn redact(args: &RedactArgs) -> Ended {
     let engine = match &args.policy {
-        None => Engine::embedded(),
+        None => Engine::embedded(Set::Default),
         Some(path) => {
             let rules =
                 std::fs::read_to_string(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
