@@ -21,10 +21,16 @@ use crate::validate::{self, Validator};
 pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("common.toml", include_str!("../../../defaults/recognizers/common.toml")),
     ("contact.toml", include_str!("../../../defaults/recognizers/contact.toml")),
+    ("crypto.toml", include_str!("../../../defaults/recognizers/crypto.toml")),
+    ("device.toml", include_str!("../../../defaults/recognizers/device.toml")),
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
     ("identity.toml", include_str!("../../../defaults/recognizers/identity.toml")),
+    ("location.toml", include_str!("../../../defaults/recognizers/location.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
+    ("online.toml", include_str!("../../../defaults/recognizers/online.toml")),
     ("secrets.toml", include_str!("../../../defaults/recognizers/secrets.toml")),
+    ("time.toml", include_str!("../../../defaults/recognizers/time.toml")),
+    ("travel.toml", include_str!("../../../defaults/recognizers/travel.toml")),
 ];
 
 /// No rule looks further than this from where its candidate starts, so that the work per candidate is bounded.

@@ -306,13 +306,13 @@ fn philippine_mobile(check: &Check<'_>) -> Option<Verdict> {
     let (verdict, number) = matched(check, Region::PH)?;
     let kind = PHONE_NUMBER_UTIL.get_number_type(&number);
     let mobile = matches!(kind, PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile);
-    (number.country_code() == 63 && mobile).then_some(verdict)
+    (number.country_code == 63 && mobile).then_some(verdict)
 }
 
 /// A number of Türkiye.
 fn turkish(check: &Check<'_>) -> Option<Verdict> {
     let (verdict, number) = matched(check, Region::TR)?;
-    (number.country_code() == 90).then_some(verdict)
+    (number.country_code == 90).then_some(verdict)
 }
 
 /// `2024-01-15 …`, `15.01.2024`, `01/02/24`, `2019-2024`.

@@ -95,7 +95,9 @@ fn device_identifier(check: &Check<'_>) -> Option<Verdict> {
     let nothing = value.bytes().filter(u8::is_ascii_alphanumeric).all(|b| b == first);
     let joined =
         matches!(check.after(check.end), [b'.' | b'@' | b'(' | b'=' | b'/', b, ..] if b.is_ascii_alphanumeric());
-    (digits * 5 >= value.len() && digits >= 2 && !nothing && !joined).then(|| check.keep())
+    let date = matches!(value.as_bytes(), [_, _, _, _, b'-', _, _, b'-', ..]) && digits == 8;
+    let length = value.bytes().filter(u8::is_ascii_alphanumeric).count();
+    (length >= 8 && digits * 5 >= length && digits >= 2 && !nothing && !joined && !date).then(|| check.keep())
 }
 
 /// Letters and digits, five to nine of them, as registration authorities give out; not a number, not a word.

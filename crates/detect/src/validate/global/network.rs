@@ -76,8 +76,10 @@ fn ipv6(check: &Check<'_>) -> Option<Verdict> {
     } else {
         // `A::B` is a path in many programming languages, `1::2` a slice; `dead::beef` may be either.
         let hex = text.bytes().filter(u8::is_ascii_hexdigit).count();
-        let certain =
-            address.is_loopback() || text.contains('.') || text.bytes().any(|b| b.is_ascii_digit()) && hex >= 4;
+        // Eight groups of two are the hardware address EUI-64.
+        let hardware = text.split(':').all(|group| group.len() == 2);
+        let certain = !hardware
+            && (address.is_loopback() || text.contains('.') || text.bytes().any(|b| b.is_ascii_digit()) && hex >= 4);
         (!certain).then_some(0.3)
     };
     Some(Verdict { start: check.start, end, score })

@@ -7,6 +7,7 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
         "handle" => handle,
         "profile" => profile,
         "username" => username,
+        "username_in_prose" => username_in_prose,
         _ => return None,
     })
 }
@@ -102,7 +103,13 @@ const NOBODY: &[&str] = &[
 
 fn is_nobody(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    NOBODY.contains(&lower.as_str()) || lower.starts_with("your") || lower.bytes().all(|b| b == b'x' || b == b'*')
+    let last = lower.rsplit(['.', '_']).next().unwrap_or_default();
+    let role = lower.contains("user") && !lower.bytes().any(|b| b.is_ascii_digit());
+    NOBODY.contains(&lower.as_str())
+        || NOBODY.contains(&last)
+        || role
+        || lower.starts_with("your")
+        || lower.bytes().all(|b| b == b'x' || b == b'*')
 }
 
 /// One word that is not one of those, not a path of names, not an expression.
@@ -112,6 +119,19 @@ fn username(check: &Check<'_>) -> Option<Verdict> {
     let code = matches!(after, [b'(' | b'[' | b'{' | b'=' | b'@' | b'/' | b'\\', ..] | [b'.' | b':', b'a'..=b'z' | b'A'..=b'Z' | b':', ..]);
     let enough = value.len() >= 3 && value.bytes().any(|b| b.is_ascii_alphabetic());
     (enough && !code && !is_nobody(value.trim_start_matches('@'))).then(|| check.cut(value.len()))
+}
+
+/// The same in a sentence, where a word may follow that is no name: it must look like one, or somebody must say whose.
+fn username_in_prose(check: &Check<'_>) -> Option<Verdict> {
+    let value = check.value();
+    let before = check.before();
+    let quoted = matches!(before.last(), Some(b'"' | b'\'' | b'`' | b'@'));
+    let made_up = value.bytes().any(|b| b.is_ascii_digit() || matches!(b, b'_' | b'@'))
+        || value.trim_end_matches('.').contains('.');
+    let tail = before[before.len().saturating_sub(28)..].to_ascii_lowercase();
+    let whose =
+        [&b"my "[..], b"his ", b"her ", b"their ", b"'s "].iter().any(|w| tail.windows(w.len()).any(|part| part == *w));
+    if quoted || made_up || whose { username(check) } else { None }
 }
 
 /// An at sign and a name; not the beginning of a path, a mailbox or an expression in code.

@@ -59,7 +59,10 @@ fn date(check: &Check<'_>) -> Option<Verdict> {
         // Month and year. Two digits of it may also be a day: `5/21`.
         None => (1..=12).contains(&x) && (b.len() == 2 || is_year(y)) || b.len() == 2 && is_day(None, y, x),
     };
-    plausible.then(|| check.keep())
+    // `1.2.34` and `2024.1.15` are versions as often.
+    let version = text[..length].contains(&b'.')
+        && (a.len() == 4 || b.len() <= 2 && length < 8 || length == 8 && text[5] == b'.');
+    plausible.then(|| if version { check.rescore(0.3) } else { check.keep() })
 }
 
 /// `20240115` and `20240115T103000Z`, ISO 8601's basic format.
@@ -103,7 +106,8 @@ fn time(check: &Check<'_>) -> Option<Verdict> {
         || matches!(check.after(check.end), [b'-' | b'.', d, ..] if d.is_ascii_alphanumeric() && !half && text.len() < 6
             && !d.is_ascii_digit());
     let fits = if half { (1..=12).contains(&hours) } else { hours < 24 };
-    (fits && !joined).then(|| check.keep())
+    let seconds = text.iter().filter(|b| **b == b':').count() == 2;
+    (fits && !joined).then(|| if half { check.keep() } else { check.rescore(if seconds { 0.5 } else { 0.3 }) })
 }
 
 #[cfg(test)]
