@@ -17,9 +17,10 @@ fn coordinates(check: &Check<'_>) -> Option<Verdict> {
     let number = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+');
     let mut numbers = check.value().split(|c: char| !number(c)).filter_map(|n| n.parse::<f64>().ok());
     let (latitude, longitude) = (numbers.next()?, numbers.next()?);
-    // A third number makes it a vector.
-    let alone = !matches!(check.before().trim_ascii_end(), [.., d, b','] if d.is_ascii_digit())
-        && !matches!(check.after(check.end).trim_ascii_start(), [b',', rest @ ..]
+    // A third number makes it a vector, unless an address of a map has a zoom there.
+    let alone = check.before().ends_with(b"@")
+        || !matches!(check.before().trim_ascii_end(), [.., d, b','] if d.is_ascii_digit())
+            && !matches!(check.after(check.end).trim_ascii_start(), [b',', rest @ ..]
             if matches!(rest.trim_ascii_start(), [b'0'..=b'9' | b'-', ..]));
     let is_place = numbers.next().is_none() && latitude.abs() <= 90.0 && longitude.abs() <= 180.0;
     let small = latitude.abs() < 1.0 && longitude.abs() < 1.0;

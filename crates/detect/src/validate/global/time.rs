@@ -77,20 +77,28 @@ const WORDS: &[&str] = &["ago", "gen", "mag", "mai", "mar", "march", "maj", "may
 
 /// A month by its name, with a day, a year, or both, and perhaps a time, which the pattern has checked.
 fn date_named(check: &Check<'_>) -> Option<Verdict> {
-    if matches!(check.before(), [.., b] if b.is_ascii_alphanumeric() || !b.is_ascii()) || goes_on(check) {
+    let letter = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
+    if letter(check.before().last()) || letter(check.after(check.end).first()) || goes_on(check) {
         return None;
     }
     let text = check.value();
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|g| !g.is_empty());
+    let bytes = text.as_bytes();
     let (mut day, mut year) = (false, false);
-    for group in numbers.take(2) {
+    // Of the first two numbers; what stands behind them is the time of day.
+    let mut at = 0;
+    for group in text.split(|c: char| !c.is_ascii_digit()).filter(|g| !g.is_empty()).take(2) {
+        at += text[at..].find(group)?;
         let n = number(group.as_bytes());
+        let short_year = at > 0 && matches!(bytes[at - 1], b'-' | b'/' | b'.' | b'\'');
         match group.len() {
             4 if is_year(n) && !year => year = true,
             1 | 2 if (1..=31).contains(&n) && !day => day = true,
-            2 if !year => year = true,
+            2 if day && short_year && !year => year = true,
+            // Hours.
+            1 | 2 if day && bytes.get(at + group.len()) == Some(&b':') => {}
             _ => return None,
         }
+        at += group.len();
     }
     let name = text.split(|c: char| !c.is_alphabetic()).find(|w| WORDS.contains(w));
     (day || year).then(|| if name.is_some() && !year { check.rescore(0.3) } else { check.keep() })
