@@ -97,7 +97,10 @@ fn device_identifier(check: &Check<'_>) -> Option<Verdict> {
         matches!(check.after(check.end), [b'.' | b'@' | b'(' | b'=' | b'/', b, ..] if b.is_ascii_alphanumeric());
     let date = matches!(value.as_bytes(), [_, _, _, _, b'-', _, _, b'-', ..]) && digits == 8;
     let length = value.bytes().filter(u8::is_ascii_alphanumeric).count();
-    (length >= 8 && digits * 5 >= length && digits >= 2 && !nothing && !joined && !date).then(|| check.keep())
+    // A number of ten digits and less is a constant or a count as often.
+    let counted = digits == value.len() && digits < 11;
+    (length >= 8 && !counted && digits * 5 >= length && digits >= 2 && !nothing && !joined && !date)
+        .then(|| check.keep())
 }
 
 /// Letters and digits, five to nine of them, as registration authorities give out; not a number, not a word.
