@@ -145,7 +145,8 @@ fn stands_alone(check: &Check<'_>, end: usize) -> bool {
     let before = &check.text.as_bytes()[..check.start];
     let after = &check.text.as_bytes()[end..];
     let part_before = match before {
-        _ if check.value().starts_with('+') => false,
+        // `30+20221128`: a sum, a version.
+        [.., last] if check.value().starts_with('+') => last.is_ascii_digit(),
         [.., digit, b'-' | b'/'] => digit.is_ascii_alphanumeric(),
         [.., digit, b'.' | b',' | b':'] => digit.is_ascii_digit(),
         [.., last] => matches!(last, b'=' | b'$') && after.first() == Some(&b'.') || matches!(last, b'#' | b'@'),
@@ -160,8 +161,16 @@ fn stands_alone(check: &Check<'_>, end: usize) -> bool {
     !part_before && !part_after
 }
 
+/// Without a parenthesis that opens and does not close: it stands around more than the number.
+fn unwrapped<'a>(check: &Check<'a>) -> Check<'a> {
+    let text = check.value();
+    let open = text.starts_with('(') && !text.contains(')');
+    Check { start: check.start + usize::from(open), ..*check }
+}
+
 /// A number with its country code.
 pub(crate) fn international(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     let mut possible = None;
     for (core, end) in ends(text) {
@@ -185,6 +194,7 @@ pub(crate) fn international(check: &Check<'_>) -> Option<Verdict> {
 
 /// A number as it is written inside its country, with separators that show what it is.
 pub(crate) fn national(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     for (core, end) in ends(text) {
         if !stands_alone(check, check.start + end) {
@@ -225,7 +235,8 @@ fn national_score(text: &str, least: f32) -> Option<f32> {
     {
         return Some(0.5);
     }
-    if groups.len() < 2 || !(8..=12).contains(&digits.len()) {
+    // `02111-1307` is a ZIP code, `0 4294967295` two numbers.
+    if groups.len() < 2 || !(8..=12).contains(&digits.len()) || matches!(lengths[..], [5, 4] | [1, 8..=12]) {
         return None;
     }
     if digits.starts_with('0') && digits.len() >= 9 {
@@ -243,6 +254,7 @@ fn national_score(text: &str, least: f32) -> Option<f32> {
 
 /// Anything of the right length that a word nearby calls a telephone number.
 pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     for (core, end) in ends(text) {
         let digits = text[..core].bytes().filter(u8::is_ascii_digit).count();
@@ -324,6 +336,8 @@ fn is_date(groups: &[&str]) -> bool {
         [y, m, d, ..] if year(y) && small(m, 12) && small(d, 31) => true,
         [a, b, y, ..] if year(y) && small(a, 31) && small(b, 31) => true,
         [a, b] if year(a) && year(b) => true,
+        // `2010 -0700`: a year, and how far its clock is from Greenwich's.
+        [a, b] if year(a) && b.len() == 4 && number(b) <= 1400 && matches!(&b[2..], "00" | "30" | "45") => true,
         [d] if d.len() == 8 => {
             let (y, rest) = d.split_at(4);
             year(y) && small(&rest[..2], 12) && small(&rest[2..], 31)
@@ -334,7 +348,7 @@ fn is_date(groups: &[&str]) -> bool {
 
 /// `1 2 3 4 5 6 7`: a list. It is cheaper to say so than to ask what is valid where.
 fn are_single_digits(groups: &[&str]) -> bool {
-    groups.iter().filter(|g| g.len() == 1).count() > 2
+    groups.iter().filter(|g| g.len() == 1).count() > 1
 }
 
 /// Parentheses that close, and not dots and dashes and slashes all together.

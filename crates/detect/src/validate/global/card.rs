@@ -46,9 +46,9 @@ fn issued(digits: &[u8]) -> bool {
 }
 
 /// Luhn's check digit alone, with a first digit that ISO/IEC 7812 gives to airlines (UATP), travel or banking. Not 13,
-/// 16 or 19 digits from 1: those count milliseconds, microseconds or nanoseconds since 1970.
+/// 16 or 19 digits from 1: those count milliseconds, microseconds or nanoseconds since 1970 (unless they are in groups).
 fn perhaps_issued(digits: &[u8]) -> bool {
-    matches!((digits[0], digits.len()), (1, 14 | 15) | (3, 14..=16) | (4..=6, 13..=16))
+    matches!((digits[0], digits.len()), (1, 14 | 15) | (3..=6, 13..=19))
 }
 
 /// Luhn, and a prefix and a length that an issuer uses. With a context word nearby the prefix does not matter.
@@ -68,10 +68,13 @@ fn card(check: &Check<'_>) -> Option<Verdict> {
         if !luhn(digits) || digits.iter().all(|&d| d == digits[0]) || !grouped(&text[..end], after) {
             continue;
         }
+        if text[..end].contains(&b' ') && is_hexdump(check.before(), after) {
+            continue;
+        }
         if issued(digits) {
             return Some(check.cut(end));
         }
-        if check.context || perhaps_issued(digits) {
+        if check.context || perhaps_issued(digits) || digits.len() == 16 && end > 16 {
             return Some(Verdict { score: Some(0.3), ..check.cut(end) });
         }
     }
@@ -88,6 +91,13 @@ fn grouped(text: &[u8], after: &[u8]) -> bool {
     let goes_on = matches!(after, [s, d, ..] if s == first && d.is_ascii_digit());
     one_separator && (groups().all(|g| g.len() >= 2) || groups().all(|g| g.len() == 1) && !goes_on)
         || groups().all(|g| g.len() == 4)
+}
+
+/// Another group of four stands before or after, with a letter from a to f in it.
+fn is_hexdump(before: &[u8], after: &[u8]) -> bool {
+    let hex = |group: &[u8]| group.iter().all(u8::is_ascii_hexdigit) && !group.iter().all(u8::is_ascii_digit);
+    matches!(before, [.., a, b, c, d, b' '] if hex(&[*a, *b, *c, *d]))
+        || matches!(after, [b' ', a, b, c, d, b' ', ..] if hex(&[*a, *b, *c, *d]))
 }
 
 fn two(digits: &[u8]) -> u32 {

@@ -47,17 +47,40 @@ fn ipv4(check: &Check<'_>) -> Option<Verdict> {
         _ => {
             let tail = &before[before.len().saturating_sub(12)..];
             let tail = tail.trim_ascii_end().to_ascii_lowercase();
-            [&b"version"[..], b"release", b" ver", b" ver.", b"version:"].iter().any(|w| tail.ends_with(w))
+            [&b"version"[..], b"release", b" ver", b" ver.", b"version:", b"<<", b">>", b">=", b"<="]
+                .iter()
+                .any(|w| tail.ends_with(w))
         }
     };
-    Some(Verdict { start: check.start, end, score: version.then_some(0.2) })
+    // `1.0.24.2-5` is a version and its packaging; `192.0.2.10-20` may be a range.
+    let packaged = matches!(after, [b'-', d, rest @ ..] if d.is_ascii_digit()
+        && rest.iter().find(|b| !b.is_ascii_digit()) != Some(&b'.'));
+    let score = if version { Some(0.2) } else { packaged.then_some(0.4) };
+    Some(Verdict { start: check.start, end, score })
+}
+
+/// Where the fourth component of an IPv4 address ends within an IPv6 address.
+fn embedded_end(text: &str) -> Option<usize> {
+    let first = text.find('.')?;
+    let mut points = text.match_indices('.').skip(2);
+    let third = points.next()?.0;
+    let end = third + 1 + text[third + 1..].find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len() - third - 1);
+    let components = text[first..].split(['.', ':']).count();
+    (end < text.len() && components <= 5).then_some(end)
 }
 
 fn ipv6(check: &Check<'_>) -> Option<Verdict> {
     let text = check.value().trim_end_matches('.');
     // A colon after an address is punctuation, unless it is the second of two.
     let text = text.strip_suffix(':').filter(|t| !t.ends_with(':')).unwrap_or(text);
-    let address = text.parse::<Ipv6Addr>().ok()?;
+    let (text, address) = match text.parse::<Ipv6Addr>() {
+        Ok(address) => (text, address),
+        // An IPv4 address in it ends it: `::ffff:192.0.2.1:80`, and one component too many is a slip.
+        Err(_) => {
+            let text = &text[..embedded_end(text)?];
+            (text, text.parse::<Ipv6Addr>().ok()?)
+        }
+    };
     let mut end = check.start + text.len();
     let before = check.before();
     if before.last().is_some_and(|&b| b == b':' || is_word(b)) || check.after(end).first().is_some_and(|&b| is_word(b))
@@ -68,6 +91,7 @@ fn ipv6(check: &Check<'_>) -> Option<Verdict> {
     if let [b'%', zone @ ..] = check.after(end) {
         let n =
             zone.iter().take(16).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')).count();
+        let n = zone[..n].iter().rposition(|&b| b != b'.').map_or(0, |last| last + 1);
         end += if n > 0 { 1 + n } else { 0 };
     }
     end += prefix_length(check.after(end), 128);

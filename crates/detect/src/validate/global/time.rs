@@ -52,6 +52,7 @@ fn date(check: &Check<'_>) -> Option<Verdict> {
     let (x, y) = (number(a), number(b));
     let plausible = match groups.next() {
         Some(c) if a.len() == 4 => is_year(x) && is_day(Some(x), y, number(c)),
+        Some(c) if !is_day(None, y, x) && !is_day(None, x, y) => c.len() == 2 && is_day(None, y, number(c)),
         Some(c) => {
             let year = Some(number(c)).filter(|_| c.len() == 4);
             (is_day(year, y, x) || is_day(year, x, y)) && year.is_none_or(is_year)
@@ -93,7 +94,7 @@ fn date_named(check: &Check<'_>) -> Option<Verdict> {
         match group.len() {
             4 if is_year(n) && !year => year = true,
             1 | 2 if (1..=31).contains(&n) && !day => day = true,
-            2 if day && short_year && !year => year = true,
+            2 if short_year && !year => year = true,
             // Hours.
             1 | 2 if day && bytes.get(at + group.len()) == Some(&b':') => {}
             _ => return None,
