@@ -269,7 +269,7 @@ pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
         // Without separators and without a country it must at least be a number somewhere.
         if groups.len() == 1 {
             let regions = if core.starts_with('0') { TRUNK } else { PLAIN };
-            if digits < 7 || valid_in(core, regions).is_none() && !check.context {
+            if digits < 7 || !check.context && valid_in(core, regions).is_none() {
                 continue;
             }
         } else if groups.iter().any(|g| g.len() > 8) {
@@ -298,6 +298,10 @@ const MATCHED: &[Region] = &[
 /// one, and that is no date and no page range. It costs some ten times what the other validators do. Its count of tries
 /// goes below zero (in 2.2.15) if it is limited; the window limits the text.
 fn matcher(check: &Check<'_>) -> Option<Verdict> {
+    // What a word calls a number is found without it.
+    if check.context && loose(check).is_some() {
+        return None;
+    }
     MATCHED.iter().find_map(|&region| matched(check, region)).map(|(verdict, _)| verdict)
 }
 

@@ -93,11 +93,13 @@ fn grouped(text: &[u8], after: &[u8]) -> bool {
         || groups().all(|g| g.len() == 4)
 }
 
-/// Another group of four stands before or after, with a letter from a to f in it.
+/// Other groups of four stand before or after, with a letter from a to f in one of them.
 fn is_hexdump(before: &[u8], after: &[u8]) -> bool {
-    let hex = |group: &[u8]| group.iter().all(u8::is_ascii_hexdigit) && !group.iter().all(u8::is_ascii_digit);
-    matches!(before, [.., a, b, c, d, b' '] if hex(&[*a, *b, *c, *d]))
-        || matches!(after, [b' ', a, b, c, d, b' ', ..] if hex(&[*a, *b, *c, *d]))
+    let all = |group: &[u8]| group.iter().all(u8::is_ascii_hexdigit);
+    let letter = |group: &&[u8]| !group.iter().all(u8::is_ascii_digit);
+    let ahead = before.rchunks_exact(5).take(7).take_while(|g| g[4] == b' ' && all(&g[..4])).map(|g| &g[..4]);
+    let behind = after.chunks_exact(5).take(7).take_while(|g| g[0] == b' ' && all(&g[1..])).map(|g| &g[1..]);
+    ahead.chain(behind).any(|group| letter(&group))
 }
 
 fn two(digits: &[u8]) -> u32 {
@@ -160,6 +162,15 @@ mod tests {
         assert_eq!(verdict(card, "1748503543012"), None, "milliseconds");
         assert_eq!(verdict(card, "4012-8888 8888-1881"), Some(("4012-8888 8888-1881", None)));
         assert_eq!(verdict(card, "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"), Some(("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", None)));
+    }
+
+    #[test]
+    fn a_row_of_a_hexdump_is_no_card() {
+        let text = "2e54 4820 5858 4420 3120 2241";
+        let at = text.find("5858").unwrap();
+        let check = Check { text, start: at, end: text.len(), context: false, least: 0.0 };
+        assert!(card(&check).is_none());
+        assert!(is_hexdump(b"", b" 00ff x") && !is_hexdump(b"4111 1111 1111 1111 ", b""));
     }
 
     #[test]

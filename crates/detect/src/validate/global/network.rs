@@ -305,9 +305,7 @@ fn bare_domain(check: &Check<'_>) -> Option<Verdict> {
         ([a], [b]) if a == b && matches!(a, b'"' | b'\'') => 1,
         _ => 0,
     };
-    // `main.rs` and `README.md` are under public suffixes too, so a name alone proves little.
-    let score = (end <= length + 1).then_some(0.15);
-    Some(Verdict { start: check.start - whole, end: check.start + end + whole, score })
+    Some(Verdict { start: check.start - whole, end: check.start + end + whole, score: None })
 }
 
 #[cfg(test)]

@@ -117,12 +117,13 @@ fn username(check: &Check<'_>) -> Option<Verdict> {
     let value = check.value().trim_end_matches(['.', '-', '_']);
     let after = check.after(check.start + value.len());
     let code = matches!(after, [b'(' | b'[' | b'{' | b'=' | b'@' | b'/' | b'\\', ..] | [b'.' | b':', b'a'..=b'z' | b'A'..=b'Z' | b':', ..]);
-    // `u32`, `EVT_LOGIN_CLASS`: a type, a constant; `https:`.
-    let type_name = matches!(
-        value,
-        "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" | "usize" | "f32" | "f64" | "http" | "https"
-    ) || value.contains('_') && value.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-        || matches!(after, [b'<' | b':', b'<' | b':' | b'/' | b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9', ..]);
+    // `u32`, `EVT_LOGIN_CLASS`, `PVOID`, `Regex = …`: a type, a constant; `https:`, the beginning of an address.
+    let quoted = matches!(check.before().last(), Some(b'"' | b'\'' | b'`'));
+    let capitals = value.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let type_name =
+        matches!(value, "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" | "usize" | "f32" | "f64")
+            || !quoted && (capitals || matches!(after, [b' ', b'=', ..]))
+            || matches!(after, [b'<', ..] | [b':', b'/' | b':' | b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9', ..]);
     let enough = !type_name && value.len() >= 3 && value.bytes().any(|b| b.is_ascii_alphabetic());
     (enough && !code && !is_nobody(value.trim_start_matches('@'))).then(|| check.cut(value.len()))
 }

@@ -97,12 +97,17 @@ fn date_named(check: &Check<'_>) -> Option<Verdict> {
             2 if short_year && !year => year = true,
             // Hours.
             1 | 2 if day && bytes.get(at + group.len()) == Some(&b':') => {}
+            // `12 May 5 people`.
+            1 | 2 if day => return Some(check.cut(text[..at].trim_end_matches([' ', ',', '.', '-']).len())),
             _ => return None,
         }
         at += group.len();
     }
     let name = text.split(|c: char| !c.is_alphabetic()).find(|w| WORDS.contains(w));
-    (day || year).then(|| if name.is_some() && !year { check.rescore(0.3) } else { check.keep() })
+    // The point behind an abbreviated month may end the sentence as well.
+    let end = if text.to_ascii_lowercase().ends_with(".m.") { text.len() } else { text.trim_end_matches('.').len() };
+    let score = (name.is_some() && !year).then_some(0.3);
+    (day || year).then_some(Verdict { score, ..check.cut(end) })
 }
 
 /// Hours below 24, or 1 to 12 with a half of the day behind them. Not a part of a date, of an address or of a zone.
