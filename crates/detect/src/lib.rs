@@ -5,6 +5,7 @@
 //!
 //! - [`Engine`] holds rules and finds; a [`Finding`] says where and which rule, never which value.
 //! - [`Pseudonyms`] makes tokens from values with a key.
+//! - [`operator`] has what else can be put in the place of a finding.
 //! - [`Redactor`] puts tokens in the place of findings, in text and in JSON.
 //!
 //! It is no proof that nothing is left: names, addresses and whatever no rule describes stay in the text.
@@ -12,14 +13,19 @@
 use std::sync::Arc;
 
 mod binary;
+mod columns;
+mod encoded;
 mod engine;
 mod json;
 mod lexicon;
 mod masks;
 mod normal;
+pub mod operator;
+mod policy;
 mod pseudonym;
 mod redact;
 mod rules;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -29,6 +35,7 @@ pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Found, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};
+pub use stream::Stream;
 
 /// Where a recognizer found what; never the value.
 #[derive(Clone, Debug, PartialEq)]

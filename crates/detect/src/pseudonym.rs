@@ -28,6 +28,14 @@ impl Pseudonyms {
         mac.update(normalize(entity, value).as_bytes());
         base32(mac.finalize().into_bytes().first_chunk().expect("SHA-256 has 32 bytes"))
     }
+
+    /// A key for another purpose. It says nothing about tokens: no token is made for an entity without a name.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(&[0]);
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
 }
 
 fn base32(bytes: &[u8; 5]) -> String {
