@@ -3,7 +3,8 @@
 //! Half of all groups of digits are a valid number somewhere, so validity alone proves little without a country code.
 //! The library is given digits and a plus sign, never foreign text.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
+use rlibphonenumber::phonenumber_matcher::{Leniency, PHONE_MATCHER_FACTORY};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region};
 
 use super::{Check, Validator, Verdict};
 
@@ -11,7 +12,10 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
     Some(match name {
         "phone_international" => international,
         "phone_loose" => loose,
+        "phone_matcher" => matcher,
         "phone_national" => national,
+        "phone_ph_mobile" => philippine_mobile,
+        "phone_tr" => turkish,
         _ => return None,
     })
 }
@@ -36,6 +40,19 @@ const TRUNK: &[Region] = &[
     Region::KR,
     Region::ZA,
     Region::CN,
+    Region::PH,
+    Region::ID,
+    Region::MY,
+    Region::TH,
+    Region::VN,
+    Region::PK,
+    Region::NG,
+    Region::EG,
+    Region::IE,
+    Region::FI,
+    Region::NZ,
+    Region::TW,
+    Region::AR,
 ];
 
 /// Tried for a number without one.
@@ -128,7 +145,8 @@ fn stands_alone(check: &Check<'_>, end: usize) -> bool {
     let before = &check.text.as_bytes()[..check.start];
     let after = &check.text.as_bytes()[end..];
     let part_before = match before {
-        _ if check.value().starts_with('+') => false,
+        // `30+20221128`: a sum, a version.
+        [.., last] if check.value().starts_with('+') => last.is_ascii_digit(),
         [.., digit, b'-' | b'/'] => digit.is_ascii_alphanumeric(),
         [.., digit, b'.' | b',' | b':'] => digit.is_ascii_digit(),
         [.., last] => matches!(last, b'=' | b'$') && after.first() == Some(&b'.') || matches!(last, b'#' | b'@'),
@@ -143,8 +161,16 @@ fn stands_alone(check: &Check<'_>, end: usize) -> bool {
     !part_before && !part_after
 }
 
+/// Without a parenthesis that opens and does not close: it stands around more than the number.
+fn unwrapped<'a>(check: &Check<'a>) -> Check<'a> {
+    let text = check.value();
+    let open = text.starts_with('(') && !text.contains(')');
+    Check { start: check.start + usize::from(open), ..*check }
+}
+
 /// A number with its country code.
 pub(crate) fn international(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     let mut possible = None;
     for (core, end) in ends(text) {
@@ -168,6 +194,7 @@ pub(crate) fn international(check: &Check<'_>) -> Option<Verdict> {
 
 /// A number as it is written inside its country, with separators that show what it is.
 pub(crate) fn national(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     for (core, end) in ends(text) {
         if !stands_alone(check, check.start + end) {
@@ -208,7 +235,8 @@ fn national_score(text: &str, least: f32) -> Option<f32> {
     {
         return Some(0.5);
     }
-    if groups.len() < 2 || !(8..=12).contains(&digits.len()) {
+    // `02111-1307` is a ZIP code, `0 4294967295` two numbers.
+    if groups.len() < 2 || !(8..=12).contains(&digits.len()) || matches!(lengths[..], [5, 4] | [1, 8..=12]) {
         return None;
     }
     if digits.starts_with('0') && digits.len() >= 9 {
@@ -226,6 +254,7 @@ fn national_score(text: &str, least: f32) -> Option<f32> {
 
 /// Anything of the right length that a word nearby calls a telephone number.
 pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
+    let check = &unwrapped(check);
     let text = check.value();
     for (core, end) in ends(text) {
         let digits = text[..core].bytes().filter(u8::is_ascii_digit).count();
@@ -240,7 +269,7 @@ pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
         // Without separators and without a country it must at least be a number somewhere.
         if groups.len() == 1 {
             let regions = if core.starts_with('0') { TRUNK } else { PLAIN };
-            if digits < 7 || valid_in(core, regions).is_none() && !check.context {
+            if digits < 7 || !check.context && valid_in(core, regions).is_none() {
                 continue;
             }
         } else if groups.iter().any(|g| g.len() > 8) {
@@ -249,6 +278,57 @@ pub(crate) fn loose(check: &Check<'_>) -> Option<Verdict> {
         return Some(check.cut(end));
     }
     None
+}
+
+/// Regions in which the library's own matcher looks: Presidio's, and the largest of the others.
+const MATCHED: &[Region] = &[
+    Region::US,
+    Region::GB,
+    Region::DE,
+    Region::FR,
+    Region::IL,
+    Region::IN,
+    Region::CA,
+    Region::BR,
+    Region::JP,
+    Region::CN,
+];
+
+/// What the library's matcher finds at leniency "valid": a number whose national prefix is there if the region writes
+/// one, and that is no date and no page range. It costs some ten times what the other validators do. Its count of tries
+/// goes below zero (in 2.2.15) if it is limited; the window limits the text.
+fn matcher(check: &Check<'_>) -> Option<Verdict> {
+    // What a word calls a number is found without it.
+    if check.context && loose(check).is_some() {
+        return None;
+    }
+    MATCHED.iter().find_map(|&region| matched(check, region)).map(|(verdict, _)| verdict)
+}
+
+fn matched(check: &Check<'_>, region: Region) -> Option<(Verdict, PhoneNumber)> {
+    let found = PHONE_MATCHER_FACTORY
+        .matcher_builder(check.value())
+        .leniency(Leniency::Valid)
+        .preferred_region(region)
+        .build()
+        .next()?;
+    let verdict = Verdict { start: check.start + found.start, end: check.start + found.end(), score: None };
+    let check = Check { start: verdict.start, ..*check };
+    stands_alone(&check, verdict.end).then_some((verdict, found.number))
+}
+
+/// A number of a mobile network of the Philippines, with its country code or its trunk prefix.
+fn philippine_mobile(check: &Check<'_>) -> Option<Verdict> {
+    let (verdict, number) = matched(check, Region::PH)?;
+    let kind = PHONE_NUMBER_UTIL.get_number_type(&number);
+    let mobile = matches!(kind, PhoneNumberType::Mobile | PhoneNumberType::FixedLineOrMobile);
+    (number.country_code == 63 && mobile).then_some(verdict)
+}
+
+/// A number of Türkiye.
+fn turkish(check: &Check<'_>) -> Option<Verdict> {
+    let (verdict, number) = matched(check, Region::TR)?;
+    (number.country_code == 90).then_some(verdict)
 }
 
 /// `2024-01-15 …`, `15.01.2024`, `01/02/24`, `2019-2024`.
@@ -260,6 +340,8 @@ fn is_date(groups: &[&str]) -> bool {
         [y, m, d, ..] if year(y) && small(m, 12) && small(d, 31) => true,
         [a, b, y, ..] if year(y) && small(a, 31) && small(b, 31) => true,
         [a, b] if year(a) && year(b) => true,
+        // `2010 -0700`: a year, and how far its clock is from Greenwich's.
+        [a, b] if year(a) && b.len() == 4 && number(b) <= 1400 && matches!(&b[2..], "00" | "30" | "45") => true,
         [d] if d.len() == 8 => {
             let (y, rest) = d.split_at(4);
             year(y) && small(&rest[..2], 12) && small(&rest[2..], 31)
@@ -270,7 +352,7 @@ fn is_date(groups: &[&str]) -> bool {
 
 /// `1 2 3 4 5 6 7`: a list. It is cheaper to say so than to ask what is valid where.
 fn are_single_digits(groups: &[&str]) -> bool {
-    groups.iter().filter(|g| g.len() == 1).count() > 2
+    groups.iter().filter(|g| g.len() == 1).count() > 1
 }
 
 /// Parentheses that close, and not dots and dashes and slashes all together.
