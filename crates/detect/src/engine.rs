@@ -16,15 +16,19 @@
 //!
 //! Text that is already redacted (`[ENTITY:token]`) is neither found nor read as context.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use regex_automata::{Anchored, Input};
 use sha2::{Digest, Sha256};
 
+use crate::columns::Columns;
+use crate::encoded;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
-use crate::normal::Normalized;
-use crate::rules::{self, Boundary, EMBEDDED, Recognizer, RuleError, Set};
+use crate::normal::{Normalized, Spelled};
+use crate::policy::{PRESETS, Policy};
+use crate::rules::{self, Boundary, Recognizer, RuleError, Rules, Set};
 use crate::token::Tokens;
 use crate::validate::Check;
 use crate::{Context, Finding, Query};
@@ -54,6 +58,13 @@ const PREFIX_MAX: usize = 8;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
+/// What stands less than this before the end of a part of a text may look different when more of it comes: words of
+/// context after a value, the rest of a number, an address that is spelled out.
+pub(crate) const HOLD_BYTES: usize = 320;
+
+/// Text encoded in text encoded in text.
+const NESTING_MAX: usize = 3;
+
 /// So many letters and digits of a finding are worth hiding when another finding took the rest.
 const REMAINDER_LEAST: usize = 4;
 
@@ -65,25 +76,26 @@ pub struct Engine {
     /// The rules that a literal triggers.
     by_literal: Vec<Vec<u16>>,
     /// The rules for a number, by the digits near.
-    by_digits: Vec<Rules>,
+    by_digits: Vec<Tried>,
     /// Whether any rule that digits trigger may follow a letter.
     digits_after_letters: bool,
     /// The rules for a word, by its length.
-    by_word: Vec<Rules>,
+    by_word: Vec<Tried>,
     /// The rules for a word without digits, by its length; and the least of these lengths.
-    by_letters: Vec<Rules>,
+    by_letters: Vec<Tried>,
     letters_least: usize,
     by_value: Vec<u16>,
     /// Words that make a value interesting.
     value_words: Words,
     anywhere: Vec<u16>,
     policy: [u8; 32],
+    redaction: Policy,
     threshold: f32,
 }
 
 /// Rules that are tried at the same kind of place.
 #[derive(Clone, Default)]
-struct Rules {
+struct Tried {
     /// They may reach the threshold by themselves.
     strong: Vec<u16>,
     /// They need a word of context.
@@ -129,6 +141,8 @@ struct Hit {
 /// A candidate that passed, in offsets of the normalized text.
 #[derive(Clone)]
 struct Candidate {
+    /// Where its rule began to look: a value may stand after what gives it away.
+    anchor: usize,
     start: usize,
     end: usize,
     score: f32,
@@ -139,27 +153,50 @@ struct Candidate {
     against: Option<u16>,
 }
 
+/// What the pass over a text saw.
+#[derive(Default)]
+struct Survey {
+    hits: Vec<Hit>,
+    /// Where literals stand: the number of their rules.
+    literals: Vec<(usize, u16)>,
+    /// Words that may stand for a character of an address.
+    spelled: Vec<Spelled>,
+    /// Where groups of digits begin.
+    numbers: Vec<usize>,
+    /// Where words begin that may be long enough for the rules for words without digits.
+    words: Vec<usize>,
+    /// Where words begin that may be encoded text.
+    runs: Vec<usize>,
+    /// Where `:` and `=` stand.
+    assigns: Vec<usize>,
+}
+
+/// What is certain of a part of a text.
+pub(crate) struct Part {
+    pub(crate) findings: Vec<Finding>,
+    /// Where the certain part ends.
+    pub(crate) end: usize,
+}
+
 /// A scan of one text.
 struct Scan<'a> {
     engine: &'a Engine,
     text: &'a str,
+    /// Nothing begins before.
+    from: usize,
+    /// Where the first candidate begins that more text could change.
+    open: usize,
     query: &'a Query<'a>,
     threshold: f32,
     /// The weak rules are tried everywhere: somebody asked for everything.
     thorough: bool,
     tokens: Tokens,
     hits: Vec<Hit>,
-    literals: Vec<(usize, u16)>,
-    /// Where groups of digits begin.
-    numbers: Vec<usize>,
-    /// Where long words begin, if a rule wants them.
-    words: Vec<usize>,
-    /// Where `:` and `=` stand.
-    assigns: Vec<usize>,
-    /// The words in what the text stands under.
-    key: Vec<u16>,
-    /// The words in the message before.
-    previous: Vec<u16>,
+    /// The words in what the text stands under, in the message before, and the heads of its columns: once a rule asks.
+    /// Most strings of a JSON text interest no rule, so that what is prepared for each of them is what costs.
+    key: OnceCell<Vec<u16>>,
+    previous: OnceCell<Vec<u16>>,
+    columns: OnceCell<Option<Columns>>,
     candidates: Vec<Candidate>,
     /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
@@ -168,35 +205,46 @@ struct Scan<'a> {
 }
 
 impl Engine {
-    /// The rules in `defaults/recognizers`: those of the default set, or all.
+    /// The rules in `defaults/recognizers`, those of the default set or all, under the default policy.
     pub fn embedded(set: Set) -> Engine {
-        Engine::build(EMBEDDED, set, true).expect("a test loads the embedded rules")
+        let default = PRESETS[0];
+        rules::load(&[default], Some(set)).and_then(Engine::build).expect("a test loads the embedded rules")
     }
 
-    /// Rules from files (their names and their TOML), by the parser that reads the embedded ones.
+    /// The embedded rules under one of the policies in `defaults/policies`; `None` if there is none of that name.
+    pub fn preset(name: &str) -> Option<Engine> {
+        let preset = PRESETS.iter().find(|(own, _)| *own == name)?;
+        Some(rules::load(&[*preset], None).and_then(Engine::build).expect("a test loads the embedded policies"))
+    }
+
+    /// The names of the policies in `defaults/policies`.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// The embedded rules under a policy from a file (its name and its TOML), which may add recognizers of its own. It
+    /// stands on the default policy, or on the one that it `extends`.
     ///
     /// # Errors
     ///
-    /// When a file is not a rules file, or a rule in it cannot work; the error names the file, the line and the rule.
+    /// When it is not a policy, or a rule in it cannot work; the error names the file, the line and the rule.
+    pub fn with_policy(name: &str, text: &str) -> Result<Engine, RuleError> {
+        rules::load(&[PRESETS[0], (name, text)], None).and_then(Engine::build)
+    }
+
+    /// Rules from files (their names and their TOML) alone, by the parser that reads the embedded ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::with_policy`].
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Engine, RuleError> {
-        Engine::build(files, Set::All, false)
+        rules::alone(files).and_then(Engine::build)
     }
 
-    /// The embedded rules of `set`, and rules from files after them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::from_rules`].
-    pub fn with_rules(set: Set, files: &[(&str, &str)]) -> Result<Engine, RuleError> {
-        let mut all = EMBEDDED.to_vec();
-        all.extend_from_slice(files);
-        // The embedded ones were compiled by a test; compiling the user's at once is worth compiling all.
-        Engine::build(&all, set, files.is_empty())
-    }
-
-    fn build(files: &[(&str, &str)], set: Set, trusted: bool) -> Result<Engine, RuleError> {
+    fn build(rules: Rules) -> Result<Engine, RuleError> {
+        let Rules { recognizers, threshold, policy: redaction, files } = rules;
         let mut policy = Sha256::new();
-        policy.update([set as u8]);
+        policy.update((recognizers.len() as u64).to_be_bytes());
         for (name, text) in files {
             // With lengths, so that moving text from one file to another makes another policy.
             for part in [name, text] {
@@ -204,7 +252,6 @@ impl Engine {
                 policy.update(part.as_bytes());
             }
         }
-        let (recognizers, threshold) = rules::parse(files, set, trusted)?;
         let threshold = threshold.unwrap_or(THRESHOLD);
         if recognizers.len() >= usize::from(u16::MAX) {
             return Err(RuleError::TooMany);
@@ -245,9 +292,9 @@ impl Engine {
             })
             .collect();
 
-        let mut by_digits = vec![Rules::default(); DIGITS_NEAR + 1];
-        let mut by_word = vec![Rules::default(); WORD_MAX + 1];
-        let mut by_letters = vec![Rules::default(); WORD_MAX + 1];
+        let mut by_digits = vec![Tried::default(); DIGITS_NEAR + 1];
+        let mut by_word = vec![Tried::default(); WORD_MAX + 1];
+        let mut by_letters = vec![Tried::default(); WORD_MAX + 1];
         let mut letters_least = usize::MAX;
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
@@ -256,7 +303,7 @@ impl Engine {
         for (rule, recognizer) in recognizers.iter().enumerate() {
             let trigger = &recognizer.trigger;
             let strong = needs[rule].alone >= threshold;
-            let add = |table: &mut [Rules], least: usize, most: usize| {
+            let add = |table: &mut [Tried], least: usize, most: usize| {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.push(rule as u16);
@@ -295,6 +342,7 @@ impl Engine {
             value_words: Words::of(&value_words, count),
             anywhere,
             policy: policy.finalize().into(),
+            redaction,
             threshold,
         })
     }
@@ -302,6 +350,11 @@ impl Engine {
     /// SHA-256 over the rule files and the set: identifies the policy under which something was redacted.
     pub fn policy(&self) -> [u8; 32] {
         self.policy
+    }
+
+    /// What is done with what is found.
+    pub(crate) fn redaction(&self) -> &Policy {
+        &self.redaction
     }
 
     /// The score from which a finding counts.
@@ -334,89 +387,163 @@ impl Engine {
 
     /// The same with another threshold, and only for some entities.
     pub fn analyze(&self, text: &str, query: &Query<'_>) -> Vec<Finding> {
-        let normalized = Normalized::new(text);
-        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
-        let (candidates, _steps) = self.candidates(plain, query);
-        resolve(candidates, &self.recognizers, plain)
-            .into_iter()
-            .map(|c| {
-                let recognizer = &self.recognizers[c.rule];
-                let pattern = &recognizer.patterns[c.pattern];
-                let (start, end) = match &normalized {
-                    Some(n) => n.original(c.start, c.end),
-                    None => (c.start, c.end),
-                };
-                Finding {
-                    entity: recognizer.entity.clone(),
-                    start,
-                    end,
-                    score: c.score,
-                    recognizer: recognizer.name.clone(),
-                    pattern: pattern.name.clone(),
-                    base: c.base,
-                    validator: pattern.validator.as_ref().map(|(name, _)| name.clone()),
-                    context: c.context.map(|word| self.lexicon.word(word)),
-                    against: c.against.map(|word| self.lexicon.word(word)),
-                }
-            })
-            .collect()
+        let mut steps = 0;
+        self.find(text, query, 0, &mut steps).into_iter().map(|candidate| self.finding(candidate)).collect()
     }
 
-    fn candidates(&self, text: &str, query: &Query<'_>) -> (Vec<Candidate>, usize) {
-        let threshold = query.threshold.unwrap_or(self.threshold);
-        let mut scan = Scan {
-            engine: self,
-            text,
-            query,
-            threshold,
-            thorough: threshold < self.threshold,
-            tokens: Tokens::of(text),
-            hits: Vec::new(),
-            literals: Vec::new(),
-            numbers: Vec::new(),
-            words: Vec::new(),
-            assigns: Vec::new(),
-            key: query.context.key.map_or_else(Vec::new, |key| self.lexicon.in_key(key)),
-            previous: query.context.before.map_or_else(Vec::new, |before| self.words_in(before)),
-            candidates: Vec::new(),
-            resume: Vec::new(),
-            steps: text.len(),
-        };
-        scan.survey();
-        scan.whole_value();
-        scan.at_literals();
-        scan.at_values();
-        scan.resume.clear();
-        scan.at_numbers();
-        scan.at_words();
-        scan.anywhere();
-        (scan.candidates, scan.steps)
+    fn finding(&self, c: Candidate) -> Finding {
+        let recognizer = &self.recognizers[c.rule];
+        let pattern = &recognizer.patterns[c.pattern];
+        Finding {
+            entity: recognizer.entity.clone(),
+            start: c.start,
+            end: c.end,
+            score: c.score,
+            recognizer: recognizer.name.clone(),
+            pattern: pattern.name.clone(),
+            base: c.base,
+            validator: pattern.validator.as_ref().map(|(name, _)| name.clone()),
+            context: c.context.map(|word| self.lexicon.word(word)),
+            against: c.against.map(|word| self.lexicon.word(word)),
+        }
+    }
+
+    /// What is found, resolved, in offsets of `text`; in what is encoded in it too, down to [`NESTING_MAX`].
+    fn find(&self, text: &str, query: &Query<'_>, nesting: usize, steps: &mut usize) -> Vec<Candidate> {
+        let (mut normalized, mut survey) = self.plain(text);
+        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
+        let runs = std::mem::take(&mut survey.runs);
+        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        scan.all(&survey);
+        *steps += scan.steps;
+        let mut candidates = scan.candidates;
+        self.encoded(plain, query, 0, &runs, nesting, steps, &mut candidates);
+        let mut found = resolve(candidates, &self.recognizers, plain);
+        if let Some(normalized) = &mut normalized {
+            for candidate in &mut found {
+                (candidate.start, candidate.end) = normalized.original(candidate.start, candidate.end);
+            }
+        }
+        found
+    }
+
+    /// The text as a reader sees it, if that is not how it is written, and what stands where in it.
+    fn plain(&self, text: &str) -> (Option<Normalized>, Survey) {
+        let normalized = Normalized::new(text);
+        let survey = self.survey(normalized.as_ref().map_or(text, |n| &n.text));
+        if survey.spelled.is_empty() && survey.numbers.len() < 2 {
+            return (normalized, survey);
+        }
+        match Normalized::respell(normalized, text, &survey.spelled, &survey.numbers) {
+            Ok(respelled) => {
+                let survey = self.survey(&respelled.text);
+                (Some(respelled), survey)
+            }
+            Err(unchanged) => (unchanged, survey),
+        }
+    }
+
+    /// Adds what is found in encoded runs; returns where the first of them begins that may go on after the text.
+    #[allow(clippy::too_many_arguments, reason = "a step of `find` and of `part`, which share it")]
+    fn encoded(
+        &self,
+        plain: &str,
+        query: &Query<'_>,
+        from: usize,
+        runs: &[usize],
+        nesting: usize,
+        steps: &mut usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> usize {
+        let mut open = plain.len();
+        if nesting == NESTING_MAX {
+            return open;
+        }
+        let mut least = from;
+        for &run in runs {
+            if run < least {
+                continue;
+            }
+            let Some(decoded) = encoded::decode(plain, run, least) else { continue };
+            least = decoded.end;
+            if decoded.end + HOLD_BYTES > plain.len() {
+                open = open.min(decoded.start());
+            }
+            for inner in self.find(&decoded.text, query, nesting + 1, steps) {
+                let (start, end) = decoded.original(inner.start, inner.end);
+                candidates.push(Candidate { anchor: start, start, end, ..inner });
+            }
+        }
+        open
+    }
+
+    /// A part of a longer text, for [`crate::Stream`]: what begins in `text` from `from` on and ends before the place that
+    /// is returned with it, from which on more text could change what is found. With `last`, no more text comes.
+    pub(crate) fn part(
+        &self,
+        text: &str,
+        from: usize,
+        query: &Query<'_>,
+        columns: &mut Option<Columns>,
+        last: bool,
+    ) -> Part {
+        let mut steps = 0;
+        let (normalized, mut survey) = self.plain(text);
+        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
+        let forth = |at: usize| normalized.as_ref().map_or(at, |n| n.plain(at));
+        let back = |start: usize, end: usize| normalized.as_ref().map_or((start, end), |n| n.original(start, end));
+        let from = forth(from);
+        let runs = std::mem::take(&mut survey.runs);
+        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        scan.from = from;
+        let _ = scan.columns.set(columns.take().or_else(|| Columns::of(plain, &self.lexicon)));
+        scan.all(&survey);
+        *columns = scan.columns.take().flatten();
+        let mut candidates = scan.candidates;
+        let open = scan.open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
+
+        // The last space before what is open that no candidate covers.
+        let mut end = plain.len();
+        if !last {
+            let limit = open.min(plain.len().saturating_sub(HOLD_BYTES)).max(from);
+            let spans: Vec<(usize, usize)> = candidates.iter().map(|c| (c.anchor, c.end)).collect();
+            end = plain.floor_char_boundary(limit);
+            loop {
+                let Some(space) = memchr::memrchr2(b' ', b'\n', &plain.as_bytes()[from..end]) else {
+                    end = from;
+                    break;
+                };
+                let cut = from + space + 1;
+                match spans.iter().filter(|span| span.0 < cut && cut < span.1).map(|span| span.0).min() {
+                    Some(start) => end = start,
+                    None if back(cut, cut + 1).0 == back(cut - 1, cut).1 => {
+                        end = cut;
+                        break;
+                    }
+                    None => end = cut - 1,
+                }
+                if end <= from {
+                    end = from;
+                    break;
+                }
+            }
+            candidates.retain(|c| c.anchor < end);
+        }
+        let findings = resolve(candidates, &self.recognizers, plain)
+            .into_iter()
+            .map(|c| {
+                let (start, end) = back(c.start, c.end);
+                self.finding(Candidate { start, end, ..c })
+            })
+            .collect();
+        let end = if end == plain.len() { text.len() } else { back(end, end + 1).0 };
+        Part { findings, end }
     }
 
     /// The words of context at the end of a text.
     fn words_in(&self, text: &str) -> Vec<u16> {
         let text = &text[text.ceil_char_boundary(text.len().saturating_sub(PREVIOUS_BYTES))..];
-        let query = Query::default();
-        let mut scan = Scan {
-            engine: self,
-            text,
-            query: &query,
-            threshold: 1.0,
-            thorough: false,
-            tokens: Tokens::of(text),
-            hits: Vec::new(),
-            literals: Vec::new(),
-            numbers: Vec::new(),
-            words: Vec::new(),
-            assigns: Vec::new(),
-            key: Vec::new(),
-            previous: Vec::new(),
-            candidates: Vec::new(),
-            resume: Vec::new(),
-            steps: 0,
-        };
-        scan.survey();
-        scan.hits.iter().map(|hit| hit.word).collect()
+        self.survey(text).hits.iter().map(|hit| hit.word).collect()
     }
 
     #[cfg(test)]
@@ -426,18 +553,23 @@ impl Engine {
 
     #[cfg(test)]
     pub(crate) fn steps(&self, text: &str) -> usize {
-        self.candidates(text, &Query::default()).1
+        {
+            let mut steps = 0;
+            self.find(text, &Query::default(), 0, &mut steps);
+            steps
+        }
     }
 }
 
-impl Scan<'_> {
+impl Engine {
     /// The pass over the text: what stands where.
-    fn survey(&mut self) {
-        let engine = self.engine;
-        let bytes = self.text.as_bytes();
+    fn survey(&self, text: &str) -> Survey {
+        let mut survey = Survey::default();
+        let bytes = text.as_bytes();
         let mut padded = [0u8; 64];
-        // The last bytes of the block before, as bits: whether they belonged to a word, were digits, were small letters.
-        let (mut word_before, mut digit_before, mut lower_before) = (0, 0, 0);
+        // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
+        let (mut word_before, mut digit_before, mut lower_before, mut outside_before) = (0, 0, 0, 0);
+        let long = self.letters_least.min(encoded::RUN_LEAST);
         let mut base = 0;
         while base < bytes.len() {
             let block = match bytes[base..].first_chunk::<64>() {
@@ -451,53 +583,95 @@ impl Scan<'_> {
             };
             let m = masks(block);
             let lower = m.word & !m.digit & !m.upper;
-            let begins = m.word & !(m.word << 1 | word_before);
+            // Scripts that write without spaces may have a word of Latin letters anywhere.
+            let ascii = m.word & !m.outside;
+            let begins = (m.word & !(m.word << 1 | word_before)) | (ascii & (m.outside << 1 | outside_before));
             let humps = m.upper & (lower << 1 | lower_before);
             let numbers = m.digit & !(m.digit << 1 | digit_before);
             word_before = m.word >> 63;
+            outside_before = m.outside >> 63;
             digit_before = m.digit >> 63;
             lower_before = lower >> 63;
 
             for bit in Bits(begins | humps | m.lead) {
                 let at = base + bit;
-                engine.lexicon.at_word(bytes, at, |entry, end| match entry {
-                    Entry::Literal(rules) => self.literals.push((at, rules)),
-                    Entry::Word(word) => self.hits.push(Hit { start: at, end, word }),
+                self.lexicon.at_word(bytes, at, |entry, end| match entry {
+                    Entry::Literal(rules) => survey.literals.push((at, rules)),
+                    Entry::Word(word) => survey.hits.push(Hit { start: at, end, word }),
+                    Entry::Spelled { at: is_at } => survey.spelled.push(Spelled { start: at, end, at: is_at }),
                 });
-                if engine.letters_least != usize::MAX {
-                    let length = (!(m.word >> bit)).trailing_zeros() as usize;
-                    if length >= engine.letters_least || bit + length == 64 {
-                        self.words.push(at);
+                let length = (!(m.word >> bit)).trailing_zeros() as usize;
+                let open = bit + length == 64;
+                if length >= long || open {
+                    if length >= self.letters_least || open {
+                        survey.words.push(at);
+                    }
+                    if (length >= encoded::RUN_LEAST || open) && begins >> bit & 1 == 1 {
+                        survey.runs.push(at);
                     }
                 }
             }
             for bit in Bits(numbers) {
-                self.numbers.push(base + bit);
+                survey.numbers.push(base + bit);
             }
             for bit in Bits(m.special) {
                 let at = base + bit;
                 if matches!(bytes[at], b':' | b'=') {
-                    self.assigns.push(at);
+                    survey.assigns.push(at);
                 }
-                engine.lexicon.at_special(bytes, at, |entry, _| {
+                self.lexicon.at_special(bytes, at, |entry, _| {
                     if let Entry::Literal(rules) = entry {
-                        self.literals.push((at, rules));
+                        survey.literals.push((at, rules));
                     }
                 });
             }
             base += 64;
         }
-        if !self.hits.is_empty() {
-            let tokens = &self.tokens;
-            self.hits.retain(|hit| !tokens.inside(hit.start));
+        survey
+    }
+}
+
+impl<'a> Scan<'a> {
+    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, mut hits: Vec<Hit>) -> Self {
+        let threshold = query.threshold.unwrap_or(engine.threshold);
+        let tokens = Tokens::of(text);
+        hits.retain(|hit| !tokens.inside(hit.start));
+        Self {
+            engine,
+            text,
+            from: 0,
+            open: text.len(),
+            query,
+            threshold,
+            thorough: threshold < engine.threshold,
+            tokens,
+            hits,
+            key: OnceCell::new(),
+            previous: OnceCell::new(),
+            columns: OnceCell::new(),
+            candidates: Vec::new(),
+            resume: Vec::new(),
+            steps: text.len(),
         }
+    }
+
+    /// Everything, in the order on which results depend.
+    fn all(&mut self, survey: &Survey) {
+        self.whole_value();
+        self.at_literals(&survey.literals);
+        self.at_values(&survey.assigns);
+        self.resume.clear();
+        self.at_numbers(&survey.numbers);
+        self.at_words(&survey.words);
+        self.anywhere();
     }
 
     /// The text itself, if it stands under a key.
     fn whole_value(&mut self) {
-        if self.query.context.key.is_some() {
+        if self.query.context.key.is_some() && self.from == 0 {
             let from = self.text.len() - self.text.trim_start().len();
-            self.at_value(from, &self.key.clone());
+            let key = self.key().to_vec();
+            self.at_value(from, &key);
         }
     }
 
@@ -511,9 +685,9 @@ impl Scan<'_> {
         }
     }
 
-    fn at_literals(&mut self) {
+    fn at_literals(&mut self, literals: &[(usize, u16)]) {
         let engine = self.engine;
-        for (at, rules) in std::mem::take(&mut self.literals) {
+        for &(at, rules) in literals {
             for &rule in &engine.by_literal[usize::from(rules)] {
                 let start = self.moved_back(rule, at);
                 self.attempt(rule, start, None);
@@ -526,7 +700,7 @@ impl Scan<'_> {
         let trigger = &self.engine.recognizers[usize::from(rule)].trigger;
         let Some(class) = &trigger.back else { return at };
         let bytes = self.text.as_bytes();
-        let least = at.saturating_sub(trigger.back_max).max(self.resume_of(rule));
+        let least = at.saturating_sub(trigger.back_max).max(self.resume_of(rule)).max(self.from.min(at));
         let mut start = at;
         while start > least && class[bytes[start - 1] as usize] {
             start -= 1;
@@ -536,13 +710,13 @@ impl Scan<'_> {
     }
 
     /// Values under keys in text: `key = value`, `"key": "value"`, `key => 'value'`.
-    fn at_values(&mut self) {
+    fn at_values(&mut self, assigns: &[usize]) {
         let engine = self.engine;
         if engine.by_value.is_empty() {
             return;
         }
         let bytes = self.text.as_bytes();
-        for at in std::mem::take(&mut self.assigns) {
+        for &at in assigns {
             let before = &bytes[..at];
             let closed = before
                 .iter()
@@ -577,12 +751,12 @@ impl Scan<'_> {
         }
     }
 
-    fn at_numbers(&mut self) {
+    fn at_numbers(&mut self, numbers: &[usize]) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
         // Where the word ends that was tried last, and where it began.
         let (mut begun, mut ended) = (0, 0);
-        for number in std::mem::take(&mut self.numbers) {
+        for &number in numbers {
             let mut after_letter = number > 0 && bytes[number - 1].is_ascii_alphabetic();
             if number >= ended {
                 let start =
@@ -631,10 +805,10 @@ impl Scan<'_> {
     }
 
     /// Words without digits, for the rules that want them.
-    fn at_words(&mut self) {
+    fn at_words(&mut self, words: &[usize]) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
-        for start in std::mem::take(&mut self.words) {
+        for &start in words {
             let length = bytes[start..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
             self.steps += length;
             if bytes.get(start + length).is_none_or(|b| !b.is_ascii_digit()) {
@@ -658,7 +832,7 @@ impl Scan<'_> {
         }
     }
 
-    fn try_rules(&mut self, rules: &Rules, start: usize, back: bool) {
+    fn try_rules(&mut self, rules: &Tried, start: usize, back: bool) {
         let place = |scan: &mut Self, rule: u16| if back { scan.moved_back(rule, start) } else { start };
         for &rule in &rules.strong {
             let at = place(self, rule);
@@ -676,6 +850,21 @@ impl Scan<'_> {
         }
     }
 
+    fn key(&self) -> &[u16] {
+        let context = &self.query.context;
+        self.key.get_or_init(|| context.key.map_or_else(Vec::new, |key| self.engine.lexicon.in_key(key)))
+    }
+
+    fn previous(&self) -> &[u16] {
+        let context = &self.query.context;
+        self.previous.get_or_init(|| context.before.map_or_else(Vec::new, |before| self.engine.words_in(before)))
+    }
+
+    fn column(&self, at: usize) -> &[u16] {
+        let columns = self.columns.get_or_init(|| Columns::of(self.text, &self.engine.lexicon));
+        columns.as_ref().map_or(&[], |columns| columns.over(self.text, at))
+    }
+
     /// The words of context that a candidate which starts here might be near to.
     fn hits_near(&self, from: usize, to: usize) -> &[Hit] {
         let first = self.hits.partition_point(|hit| hit.start + 128 < from);
@@ -685,12 +874,18 @@ impl Scan<'_> {
     }
 
     fn any_word_near(&self, start: usize) -> bool {
-        !self.key.is_empty() || !self.previous.is_empty() || !self.hits_near(start, start + 128).is_empty()
+        !self.hits_near(start, start + 128).is_empty()
+            || !self.key().is_empty()
+            || !self.previous().is_empty()
+            || !self.column(start).is_empty()
     }
 
     fn word_near(&self, words: &Words, start: usize) -> bool {
-        self.key.iter().chain(&self.previous).any(|&word| words.has(word))
-            || self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
+        let has = |list: &[u16]| list.iter().any(|&word| words.has(word));
+        self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
+            || has(self.key())
+            || has(self.previous())
+            || has(self.column(start))
     }
 
     /// Tries one rule at one place. Under a key of its own, only the key is context.
@@ -698,11 +893,18 @@ impl Scan<'_> {
         let engine = self.engine;
         let recognizer = &engine.recognizers[usize::from(rule)];
         let bytes = self.text.as_bytes();
-        if start < self.resume_of(rule) || start >= bytes.len() || !recognizer.first.has(bytes[start]) {
+        if start + recognizer.window > bytes.len() {
+            self.open = self.open.min(start);
+        }
+        if start < self.from
+            || start < self.resume_of(rule)
+            || start >= bytes.len()
+            || !recognizer.first.has(bytes[start])
+        {
             return;
         }
         let bounded = recognizer.boundary == Boundary::Word;
-        if bounded && start > 0 && is_letter(bytes[start - 1]) && is_letter(bytes[start]) {
+        if bounded && letter_before(bytes, start) && is_letter(bytes[start]) {
             return;
         }
         if self.tokens.inside(start) || !self.asked_for(recognizer) {
@@ -735,7 +937,7 @@ impl Scan<'_> {
                 (from, to) = (verdict.start, verdict.end);
                 score = verdict.score.map_or(score, |own| own.min(score));
             }
-            if bounded && to < bytes.len() && to > 0 && is_letter(bytes[to]) && is_letter(bytes[to - 1]) {
+            if bounded && letter_after(bytes, to) && to > 0 && is_letter(bytes[to - 1]) {
                 continue;
             }
             let base = score;
@@ -751,6 +953,7 @@ impl Scan<'_> {
             let longer = |b: &Candidate| (score, to - from) > (b.score, b.end - b.start);
             if best.as_ref().is_none_or(longer) {
                 best = Some(Candidate {
+                    anchor: start.min(from),
                     start: from,
                     end: to,
                     score,
@@ -806,8 +1009,9 @@ impl Scan<'_> {
                         see(hit.word, hit.start - to);
                     }
                 }
-                self.key.iter().for_each(|&word| see(word, KEY_DISTANCE));
-                self.previous.iter().for_each(|&word| see(word, PREVIOUS_DISTANCE));
+                self.key().iter().for_each(|&word| see(word, KEY_DISTANCE));
+                self.column(from).iter().for_each(|&word| see(word, KEY_DISTANCE));
+                self.previous().iter().for_each(|&word| see(word, PREVIOUS_DISTANCE));
             }
         }
         match best {
@@ -820,6 +1024,20 @@ impl Scan<'_> {
 /// A letter or digit of ASCII, or a byte outside it.
 fn is_letter(b: u8) -> bool {
     b.is_ascii_alphanumeric() || !b.is_ascii()
+}
+
+/// Whether a letter or digit stands before a place, of a script that has spaces between words: beside the others (all are
+/// above U+0800) any word may stand. U+0080 to U+00BF is punctuation.
+fn letter_before(bytes: &[u8], at: usize) -> bool {
+    match bytes[..at] {
+        [.., 0xc3..=0xdf, 0x80..=0xbf] => true,
+        [.., b] => b.is_ascii_alphanumeric(),
+        [] => false,
+    }
+}
+
+fn letter_after(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, 0xc3..=0xdf))
 }
 
 /// How many digits stand from `start` on in groups that at most three separators set apart, within 48 bytes.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::Context;
+use crate::policy::{Down, Place, Policy};
 use crate::redact::{Redacted, Redactor, Sink};
 
 /// Containers within containers. A parser with recursion would overflow its stack somewhere; ours has none, but those
@@ -16,13 +17,17 @@ const DEPTH_MAX: usize = 512;
 /// JSON in strings in JSON: tool calls have arguments like that. Deeper ones are text.
 const NESTING_MAX: usize = 4;
 
-/// Shorter integers are counts and years; longer ones nobody is called by.
-const NUMBER_DIGITS: std::ops::RangeInclusive<usize> = 7..=19;
+/// Shorter numbers say nothing of anybody; longer ones nobody is called by.
+const NUMBER_BYTES: std::ops::RangeInclusive<usize> = 3..=24;
+
+/// How much is kept of what was said last.
+const SAID_BYTES: usize = 160;
 
 /// Redacts a JSON text; `None` when it is none. With `holes`, a zero byte may stand for a value.
-pub(crate) fn redact(redactor: &Redactor, text: &str, holes: bool) -> Option<Redacted> {
+pub(crate) fn redact(redactor: &Redactor, text: &str, holes: bool, before: Option<&str>) -> Option<Redacted> {
     let mut sink = Sink::default();
-    let redacted = document(redactor, text, holes, None, 0, &mut sink)?;
+    let redacted =
+        document(redactor, text, holes, Around { context: Context { key: None, before }, nesting: 0 }, &mut sink)?;
     Some(sink.finish(redacted.unwrap_or_else(|| text.to_owned())))
 }
 
@@ -63,23 +68,40 @@ impl Output<'_> {
     }
 }
 
+/// A container that is open.
+struct Open {
+    object: bool,
+    /// The key under which the values stand; an array's values stand under the array's key.
+    key: Option<String>,
+    /// Of an array: how many values were before.
+    index: usize,
+}
+
+/// Where a document stands: what is said before it and the key over it, and how deep it is in others.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    context: Context<'a>,
+    nesting: usize,
+}
+
 /// `None`: not JSON. `Some(None)`: JSON in which nothing changes.
 fn document(
     redactor: &Redactor,
     text: &str,
     holes: bool,
-    context: Option<&str>,
-    nesting: usize,
+    around: Around<'_>,
     sink: &mut Sink,
 ) -> Option<Option<String>> {
     // Text that is not JSON must leave nothing in the sink: it will be scanned again as text.
     if !lexes(text, holes) {
         return None;
     }
+    let policy = redactor.engine().redaction();
     let bytes = text.as_bytes();
     let mut output = Output { text, changed: None, done: 0 };
-    // The key under which the values of each open container stand; an array's values stand under the array's key.
-    let mut keys: Vec<(bool, Option<String>)> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    // What was said last: the next string may be the answer.
+    let mut said: Option<String> = None;
     let mut is_key = false;
     let mut at = 0;
     while let Some(&b) = bytes.get(at) {
@@ -88,38 +110,63 @@ fn document(
                 let end = string_end(bytes, at)?;
                 let raw = &text[at + 1..end - 1];
                 let value = decode(raw)?;
-                let key = if is_key { None } else { keys.last().map_or(context, |(_, key)| key.as_deref()) };
-                let redacted = redact_string(redactor, &value, key, is_key, nesting, sink);
+                let redacted = if is_key {
+                    redact_key(redactor, &value, sink)
+                } else {
+                    let key = open.last().map_or(around.context.key, |open| open.key.as_deref());
+                    let context = Context { key, before: said.as_deref().or(around.context.before) };
+                    let redacted = match place(policy, &open, around.nesting) {
+                        Some(Place::Unscanned) => None,
+                        Some(Place::Always(entity)) => redactor.whole(&value, entity, sink),
+                        None => redact_value(redactor, &value, Around { context, ..around }, sink),
+                    };
+                    if value.contains(' ') {
+                        let tail = value.len().saturating_sub(SAID_BYTES);
+                        said = Some(value[value.ceil_char_boundary(tail)..].to_owned());
+                    }
+                    redacted
+                };
                 if let Some(redacted) = &redacted {
                     output.replace(at, end, &serde_json::to_string(redacted).ok()?);
                 }
-                if is_key && let Some((_, key)) = keys.last_mut() {
-                    *key = Some(redacted.unwrap_or_else(|| value.into_owned()));
+                if is_key && let Some(open) = open.last_mut() {
+                    open.key = Some(redacted.unwrap_or_else(|| value.into_owned()));
                     is_key = false;
                 }
                 at = end;
             }
             b'{' | b'[' => {
-                let inherited = keys.last().map_or(context, |(_, key)| key.as_deref()).map(str::to_owned);
+                let inherited = open.last().map_or(around.context.key, |open| open.key.as_deref()).map(str::to_owned);
                 is_key = b == b'{';
-                keys.push((is_key, if is_key { None } else { inherited }));
+                open.push(Open { object: is_key, key: if is_key { None } else { inherited }, index: 0 });
                 at += 1;
             }
             b'}' | b']' => {
-                keys.pop();
+                open.pop();
                 is_key = false;
                 at += 1;
             }
             b',' => {
-                is_key = keys.last().is_some_and(|(object, _)| *object);
+                if let Some(open) = open.last_mut() {
+                    is_key = open.object;
+                    open.index += 1;
+                }
                 at += 1;
             }
             b'-' | b'0'..=b'9' => {
                 let end = at + number_length(&bytes[at..])?;
                 let number = &text[at..end];
-                if NUMBER_DIGITS.contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) {
-                    let key = keys.last().map_or(context, |(_, key)| key.as_deref());
-                    if let Some(redacted) = redactor.string(number, Context { key, before: None }, sink) {
+                if NUMBER_BYTES.contains(&number.len())
+                    && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-'))
+                {
+                    let key = open.last().map_or(around.context.key, |open| open.key.as_deref());
+                    let context = Context { key, before: None };
+                    let redacted = match place(policy, &open, around.nesting) {
+                        Some(Place::Unscanned) => None,
+                        Some(Place::Always(entity)) => redactor.whole(number, entity, sink),
+                        None => redactor.string(number, context, sink),
+                    };
+                    if let Some(redacted) = redacted {
                         output.replace(at, end, &serde_json::to_string(&redacted).ok()?);
                     }
                 }
@@ -132,31 +179,42 @@ fn document(
     Some(output.finish())
 }
 
+/// What the policy says of the place that is reached. Paths lead through one document, not into those in its strings.
+fn place<'a>(policy: &'a Policy, open: &[Open], nesting: usize) -> Option<&'a Place> {
+    if !policy.has_paths() || nesting > 0 {
+        return None;
+    }
+    let path: Vec<Down<'_>> = open
+        .iter()
+        .map(|open| match &open.key {
+            Some(key) if open.object => Down::Member(key),
+            _ => Down::Element(open.index),
+        })
+        .collect();
+    policy.place(&path)
+}
+
 /// A key of letters only, and not longer, is a name and no value.
 const PLAIN_KEY_BYTES_MAX: usize = 24;
 
-fn redact_string(
-    redactor: &Redactor,
-    value: &str,
-    key: Option<&str>,
-    is_key: bool,
-    nesting: usize,
-    sink: &mut Sink,
-) -> Option<String> {
+fn redact_key(redactor: &Redactor, key: &str, sink: &mut Sink) -> Option<String> {
     // Half the strings of a JSON text are keys such as `content`, in which no rule could find anything.
-    if is_key && value.len() <= PLAIN_KEY_BYTES_MAX && value.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
+    if key.len() <= PLAIN_KEY_BYTES_MAX && key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
         return None;
     }
+    redactor.string(key, Context::NONE, sink)
+}
+
+fn redact_value(redactor: &Redactor, value: &str, around: Around<'_>, sink: &mut Sink) -> Option<String> {
     let inner = value.trim();
     let container = inner.starts_with('{') && inner.ends_with('}') || inner.starts_with('[') && inner.ends_with(']');
     if container
-        && !is_key
-        && nesting < NESTING_MAX
-        && let Some(redacted) = document(redactor, value, false, key, nesting + 1, sink)
+        && around.nesting < NESTING_MAX
+        && let Some(redacted) = document(redactor, value, false, Around { nesting: around.nesting + 1, ..around }, sink)
     {
         return redacted;
     }
-    redactor.string(value, Context { key, before: None }, sink)
+    redactor.string(value, around.context, sink)
 }
 
 /// Whether the text is one JSON value.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::masks::SPECIALS;
+use crate::normal::{AT_WORDS, DOT_WORDS};
 
 /// What an entry of the lexicon stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub(crate) enum Entry {
     Literal(u16),
     /// A word of context: its number.
     Word(u16),
+    /// A word that stands for `@` (or else for `.`) in an address.
+    Spelled {
+        /// For `@`.
+        at: bool,
+    },
 }
 
 /// The byte after the end of the text, for a head that reaches beyond it.
@@ -119,7 +125,7 @@ impl Builder {
             let thirds: Vec<u8> = match (bytes.get(2), entry) {
                 (Some(&b), _) => vec![CLASSES[b as usize]],
                 (None, Entry::Literal(_)) => (0..=END).collect(),
-                (None, Entry::Word(_)) => (OTHER..=END).chain([b's' - b'a']).collect(),
+                (None, _) => (OTHER..=END).chain([b's' - b'a']).collect(),
             };
             for third in thirds {
                 let (a, b) = (CLASSES[bytes[0] as usize], CLASSES[bytes[1] as usize]);
@@ -129,6 +135,11 @@ impl Builder {
         };
         for (literal, rules) in &self.literals {
             add(literal, Entry::Literal(*rules));
+        }
+        for (words, at) in [(AT_WORDS, true), (DOT_WORDS, false)] {
+            for word in words {
+                add(word, Entry::Spelled { at });
+            }
         }
         for (number, word) in self.words.iter().enumerate() {
             for spelling in spellings(word) {
@@ -178,12 +189,25 @@ fn head(a: u8, b: u8, c: u8) -> u32 {
     u32::from(a) << 12 | u32::from(b) << 6 | u32::from(c)
 }
 
-/// A space among the first three bytes would hide the head: all that may be written for it.
+/// All that may be written for a word. Letters outside ASCII are compared as they stand, so in capitals it is another word;
+/// a space among the first three bytes would hide the head.
 fn spellings(word: &str) -> Vec<String> {
-    match word.bytes().take(3).position(|b| b == b' ') {
-        None => vec![word.to_owned()],
-        Some(at) => ["", " ", "-", "_", "."].iter().map(|s| format!("{}{s}{}", &word[..at], &word[at + 1..])).collect(),
+    let outside = |c: char| if c.is_ascii() { c.to_string() } else { c.to_uppercase().to_string() };
+    let mut written = vec![word.to_owned(), word.chars().map(outside).collect()];
+    if let Some(first) = word.chars().next() {
+        written.push(outside(first) + &word[first.len_utf8()..]);
     }
+    written.sort_unstable();
+    written.dedup();
+    written
+        .iter()
+        .flat_map(|word| match word.bytes().take(3).position(|b| b == b' ') {
+            None => vec![word.clone()],
+            Some(at) => {
+                ["", " ", "-", "_", "."].iter().map(|s| format!("{}{s}{}", &word[..at], &word[at + 1..])).collect()
+            }
+        })
+        .collect()
 }
 
 impl Lexicon {
@@ -287,10 +311,10 @@ fn key_spelling(key: &str) -> String {
 /// context ends where a word ends if it is short, and anywhere if it is long; a space in it stands for up to three bytes
 /// that are no letters and digits, or for none.
 fn ends(text: &[u8], entry: Entry, bytes: &[u8], at: usize) -> Option<usize> {
-    let Entry::Word(_) = entry else {
+    if !matches!(entry, Entry::Word(_)) {
         let end = at + text.len();
         return bytes.get(at..end)?.eq_ignore_ascii_case(text).then_some(end);
-    };
+    }
     let mut i = at;
     for &b in text {
         if b == b' ' {
@@ -355,6 +379,7 @@ mod tests {
             assert_eq!(found(text).len(), 1, "{text}");
         }
         assert_eq!(found("téléphones").len(), 1);
+        assert_eq!(found("TÉLÉPHONE").len(), 1);
         assert_eq!(found("电话号码").len(), 1);
         assert_eq!(found("passports").len(), 1);
     }

@@ -13,15 +13,19 @@
 use std::sync::Arc;
 
 mod binary;
+mod columns;
+mod encoded;
 mod engine;
 mod json;
 mod lexicon;
 mod masks;
 mod normal;
 pub mod operator;
+mod policy;
 mod pseudonym;
 mod redact;
 mod rules;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -31,6 +35,7 @@ pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Found, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};
+pub use stream::Stream;
 
 /// Where a recognizer found what; never the value.
 #[derive(Clone, Debug, PartialEq)]

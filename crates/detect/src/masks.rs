@@ -11,6 +11,8 @@ pub(crate) struct Masks {
     /// The first bytes of characters of three bytes from scripts that write without spaces (and of some that do not):
     /// U+0800 to U+D7FF.
     pub(crate) lead: u64,
+    /// Outside ASCII.
+    pub(crate) outside: u64,
     /// One of [`SPECIALS`].
     pub(crate) special: u64,
 }
@@ -23,6 +25,7 @@ const DIGIT: u8 = 1 << 1;
 const UPPER: u8 = 1 << 2;
 const SPECIAL: u8 = 1 << 3;
 const LEAD: u8 = 1 << 4;
+const OUTSIDE: u8 = 1 << 5;
 
 fn within(b: u8, first: u8, last: u8) -> u8 {
     u8::from(b.wrapping_sub(first) <= last - first)
@@ -45,7 +48,7 @@ pub(crate) fn masks(bytes: &[u8; 64]) -> Masks {
     }
     if outside != 0 {
         for (flag, &b) in flags.iter_mut().zip(bytes) {
-            *flag |= within(b, 0xe0, 0xed) * LEAD;
+            *flag |= within(b, 0xe0, 0xed) * LEAD | (b >> 7) * OUTSIDE;
         }
     }
     Masks {
@@ -54,6 +57,7 @@ pub(crate) fn masks(bytes: &[u8; 64]) -> Masks {
         upper: pack(&flags, UPPER),
         special: pack(&flags, SPECIAL),
         lead: if outside != 0 { pack(&flags, LEAD) } else { 0 },
+        outside: if outside != 0 { pack(&flags, OUTSIDE) } else { 0 },
     }
 }
 
@@ -63,7 +67,7 @@ fn pack(flags: &[u8; 64], bit: u8) -> u64 {
     let shift = bit.trailing_zeros();
     let mut mask = 0;
     for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        let bits = u64::from_le_bytes(*eight) >> shift & 0x0101_0101_0101_0101;
+        let bits = (u64::from_le_bytes(*eight) >> shift) & 0x0101_0101_0101_0101;
         mask |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     mask
@@ -98,6 +102,7 @@ mod tests {
                 assert_eq!(m.digit, bit(b.is_ascii_digit()), "{b}");
                 assert_eq!(m.upper, bit(b.is_ascii_uppercase()), "{b}");
                 assert_eq!(m.special, bit(SPECIALS.contains(&b)), "{b}");
+                assert_eq!(m.outside, bit(!b.is_ascii()), "{b}");
                 assert_eq!(m.lead, bit((0xe0..=0xed).contains(&b)), "{b}");
             }
         }

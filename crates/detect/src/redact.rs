@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::{Context, Engine, Pseudonyms, Query, binary, json, pseudonym};
+use crate::operator::{Keys, Operator};
+use crate::{Context, Engine, Pseudonyms, Query, binary, json, pseudonym, token};
 
 const ROUNDS_MAX: usize = 8;
 
@@ -38,6 +39,7 @@ pub struct Redacted {
 pub struct Redactor {
     engine: Arc<Engine>,
     pseudonyms: Pseudonyms,
+    encryption: Option<[u8; 32]>,
 }
 
 /// What one redaction finds, over all strings of a document.
@@ -57,7 +59,13 @@ impl Sink {
 impl Redactor {
     /// With these rules and this key.
     pub fn new(engine: Arc<Engine>, pseudonyms: Pseudonyms) -> Self {
-        Self { engine, pseudonyms }
+        Self { engine, pseudonyms, encryption: None }
+    }
+
+    /// With a key for the operator `encrypt`, for policies that ask for it; without one, it leaves `<ENTITY>`.
+    pub fn encrypting(mut self, key: [u8; 32]) -> Self {
+        self.encryption = Some(key);
+        self
     }
 
     /// The rules.
@@ -76,12 +84,17 @@ impl Redactor {
     /// Redacts a JSON text: any value, with whitespace around it. What nothing is found in stays byte for byte. `None`
     /// when it does not lex as JSON: use [`Redactor::text`] then.
     pub fn json(&self, json: &str) -> Option<Redacted> {
-        json::redact(self, json, false)
+        json::redact(self, json, false, None)
+    }
+
+    /// The same for a JSON text that comes after another in a conversation, whose end is context for it.
+    pub fn json_after(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
+        json::redact(self, json, false, before)
     }
 
     /// The same for a frame: a zero byte where a value may stand is a hole, and is kept.
     pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self, frame, true)
+        json::redact(self, frame, true, None)
     }
 
     /// The tokens under which a searcher finds a value, one for every reading that is plausible:
@@ -110,8 +123,8 @@ impl Redactor {
             return Some(token);
         }
         let mut current = binary::data_urls(text);
-        for _ in 0..ROUNDS_MAX {
-            match self.round(current.as_deref().unwrap_or(text), context, sink) {
+        for round in 0..ROUNDS_MAX {
+            match self.round(current.as_deref().unwrap_or(text), context, sink, round == 0) {
                 Some(next) => current = Some(next),
                 None => break,
             }
@@ -119,28 +132,68 @@ impl Redactor {
         current
     }
 
-    fn round(&self, text: &str, context: Context<'_>, sink: &mut Sink) -> Option<String> {
-        let findings = self.engine.scan(text, context);
-        if findings.is_empty() {
+    /// Redacts the whole of a string, whatever it is: somebody said what always stands there.
+    pub(crate) fn whole(&self, text: &str, entity: &Arc<str>, sink: &mut Sink) -> Option<String> {
+        if text.trim().is_empty() || token::tokens_in(text) == [(0, text.len())] {
             return None;
         }
-        let mut out = String::with_capacity(text.len());
+        let recognizer: Arc<str> = Arc::from("path");
+        let finding = Found { entity: entity.clone(), recognizer, score: 1.0 };
+        Some(self.replacement(finding, text, sink, true)?)
+    }
+
+    /// `None` when there is nothing to replace. What may stay is reported in the first round only.
+    fn round(&self, text: &str, context: Context<'_>, sink: &mut Sink, first: bool) -> Option<String> {
+        let policy = self.engine.redaction();
+        let usual = self.engine.threshold();
+        let only: Option<Vec<&str>> = policy.entities.as_ref().map(|only| only.iter().map(String::as_str).collect());
+        let query = Query { context, threshold: policy.lowest(usual), entities: only.as_deref(), language: None };
+        let findings = self.engine.analyze(text, &query);
+        let mut out: Option<String> = None;
         let mut done = 0;
         for finding in findings {
-            let token = self.pseudonyms.token(&finding.entity, &text[finding.start..finding.end]);
-            let token = format!("{}:{token}", finding.entity);
-            out.push_str(&text[done..finding.start]);
-            out.push('[');
-            out.push_str(&token);
-            out.push(']');
-            done = finding.end;
-            sink.findings.push(Found { entity: finding.entity, recognizer: finding.recognizer, score: finding.score });
-            if sink.seen.insert(token.clone()) {
-                sink.tokens.push(token);
+            let value = &text[finding.start..finding.end];
+            if !policy.counts(&finding.entity, finding.score, value, usual) {
+                continue;
             }
+            let found = Found { entity: finding.entity, recognizer: finding.recognizer, score: finding.score };
+            let Some(replacement) = self.replacement(found, value, sink, first) else { continue };
+            let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
+            out.push_str(&text[done..finding.start]);
+            out.push_str(&replacement);
+            done = finding.end;
         }
-        out.push_str(&text[done..]);
-        Some(out)
+        out.map(|mut out| {
+            out.push_str(&text[done..]);
+            out
+        })
+    }
+
+    /// What stands for a value; `None` when it may stay as it is.
+    fn replacement(&self, found: Found, value: &str, sink: &mut Sink, first: bool) -> Option<String> {
+        let operator = self.engine.redaction().operator(&found.entity, &found.recognizer);
+        let replacement = match operator {
+            Operator::Token => {
+                let token = format!("{}:{}", found.entity, self.pseudonyms.token(&found.entity, value));
+                let text = format!("[{token}]");
+                if sink.seen.insert(token.clone()) {
+                    sink.tokens.push(token);
+                }
+                Some(text)
+            }
+            Operator::Keep => None,
+            other => {
+                let keys = Keys { pseudonyms: &self.pseudonyms, encryption: self.encryption.as_ref(), fresh: [0; 32] };
+                // What cannot be done as asked must not leave the value where it is.
+                let text =
+                    other.apply(&found.entity, value, &keys, 0).unwrap_or_else(|_| format!("<{}>", found.entity));
+                (text != value).then_some(text)
+            }
+        };
+        if first || replacement.is_some() {
+            sink.findings.push(found);
+        }
+        replacement
     }
 }
 

@@ -15,15 +15,39 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::lexicon::Lexicon;
+use crate::operator::Operator;
+use crate::policy::{PRESETS, Policy, RawPath, RawPolicy};
 use crate::validate::{self, Validator};
 
 /// The embedded rule files, in the order in which [`crate::Engine::embedded`] reads them.
 pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("common.toml", include_str!("../../../defaults/recognizers/common.toml")),
+    ("africa/nigeria.toml", include_str!("../../../defaults/recognizers/africa/nigeria.toml")),
+    ("africa/south-africa.toml", include_str!("../../../defaults/recognizers/africa/south-africa.toml")),
+    ("americas/canada.toml", include_str!("../../../defaults/recognizers/americas/canada.toml")),
+    ("americas/latin.toml", include_str!("../../../defaults/recognizers/americas/latin.toml")),
+    ("americas/us.toml", include_str!("../../../defaults/recognizers/americas/us.toml")),
+    ("asia/china.toml", include_str!("../../../defaults/recognizers/asia/china.toml")),
+    ("asia/india.toml", include_str!("../../../defaults/recognizers/asia/india.toml")),
+    ("asia/japan.toml", include_str!("../../../defaults/recognizers/asia/japan.toml")),
+    ("asia/korea.toml", include_str!("../../../defaults/recognizers/asia/korea.toml")),
+    ("asia/southeast.toml", include_str!("../../../defaults/recognizers/asia/southeast.toml")),
+    ("asia/west.toml", include_str!("../../../defaults/recognizers/asia/west.toml")),
     ("contact.toml", include_str!("../../../defaults/recognizers/contact.toml")),
+    ("europe/uk.toml", include_str!("../../../defaults/recognizers/europe/uk.toml")),
+    ("europe/de.toml", include_str!("../../../defaults/recognizers/europe/de.toml")),
+    ("europe/es.toml", include_str!("../../../defaults/recognizers/europe/es.toml")),
+    ("europe/it.toml", include_str!("../../../defaults/recognizers/europe/it.toml")),
+    ("europe/nordic.toml", include_str!("../../../defaults/recognizers/europe/nordic.toml")),
+    ("europe/west.toml", include_str!("../../../defaults/recognizers/europe/west.toml")),
+    ("europe/east.toml", include_str!("../../../defaults/recognizers/europe/east.toml")),
+    ("europe/pl.toml", include_str!("../../../defaults/recognizers/europe/pl.toml")),
+    ("europe/tr.toml", include_str!("../../../defaults/recognizers/europe/tr.toml")),
+    ("europe/vat.toml", include_str!("../../../defaults/recognizers/europe/vat.toml")),
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
-    ("identity.toml", include_str!("../../../defaults/recognizers/identity.toml")),
+    ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
+    ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
     ("secrets.toml", include_str!("../../../defaults/recognizers/secrets.toml")),
 ];
 
@@ -68,6 +92,14 @@ pub enum RuleError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What a file says of a policy contradicts itself.
+    #[error("{file}: {problem}")]
+    Policy {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// There are more rules than can be numbered.
     #[error("there are more than 65,000 recognizers")]
     TooMany,
@@ -80,6 +112,21 @@ pub enum RuleError {
 #[serde(deny_unknown_fields)]
 struct File {
     threshold: Option<f32>,
+    extends: Option<String>,
+    recognizers: Option<Recognizers>,
+    // A policy's members. They are listed here, and not flattened in, because only so can unknown ones be refused.
+    default: Option<Operator>,
+    #[serde(default)]
+    operators: BTreeMap<String, Operator>,
+    #[serde(default)]
+    thresholds: BTreeMap<String, f32>,
+    entities: Option<Vec<String>>,
+    #[serde(default)]
+    allow: Vec<String>,
+    #[serde(default)]
+    allow_patterns: Vec<String>,
+    #[serde(default)]
+    path: Vec<RawPath>,
     #[serde(default)]
     set: Set,
     #[serde(default)]
@@ -160,6 +207,18 @@ pub enum Set {
     Default,
     /// These and every other country's.
     All,
+}
+
+/// Which of the embedded recognizers a policy uses.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Recognizers {
+    /// Those of [`Set::Default`].
+    Default,
+    /// Those of [`Set::All`].
+    All,
+    /// Only its own.
+    None,
 }
 
 /// What must not stand before a candidate.
@@ -338,37 +397,101 @@ pub(crate) struct Examples {
     pub(crate) no_matches: Vec<String>,
 }
 
-/// Rules from files that belong together, in the order of the files; and the threshold, if one of them sets it. Only
-/// those of the `set`. `trusted` patterns are not compiled before they are needed.
-pub(crate) fn parse(
-    files: &[(&str, &str)],
-    set: Set,
-    trusted: bool,
-) -> Result<(Vec<Recognizer>, Option<f32>), RuleError> {
+/// What files say, taken together.
+pub(crate) struct Rules {
+    pub(crate) recognizers: Vec<Recognizer>,
+    pub(crate) threshold: Option<f32>,
+    pub(crate) policy: Policy,
+    /// What identifies all of it: the names and texts of the files that were used.
+    pub(crate) files: Vec<(String, String)>,
+}
+
+/// How many policies may stand on each other.
+const EXTENDS_MAX: usize = 4;
+
+/// The embedded rules with policies on top of them, each of which stands on those before it. `set` overrides what the
+/// policies say of the embedded rules. Patterns of embedded rules are not compiled before they are needed.
+pub(crate) fn load(policies: &[(&str, &str)], set: Option<Set>) -> Result<Rules, RuleError> {
+    let mut stack: Vec<(String, String)> = Vec::new();
+    for (name, text) in policies {
+        let mut chain = vec![((*name).to_owned(), (*text).to_owned())];
+        while let Some(base) = parse(&chain[chain.len() - 1])?.extends {
+            let preset = PRESETS.iter().find(|(name, _)| *name == base);
+            let Some((name, text)) = preset.filter(|_| chain.len() < EXTENDS_MAX) else {
+                return Err(RuleError::Policy {
+                    file: (*name).to_owned(),
+                    problem: "it extends no policy that there is",
+                });
+            };
+            chain.push(((*name).to_owned(), (*text).to_owned()));
+        }
+        stack.extend(chain.into_iter().rev());
+    }
+    let mut chosen = Recognizers::Default;
+    for file in &stack {
+        chosen = parse(file)?.recognizers.unwrap_or(chosen);
+    }
+    let embedded = match (set, chosen) {
+        (Some(set), _) => Some(set),
+        (None, Recognizers::Default) => Some(Set::Default),
+        (None, Recognizers::All) => Some(Set::All),
+        (None, Recognizers::None) => None,
+    };
+    let mut files: Vec<(String, String)> = Vec::new();
+    // Without any of its rules, its lists of words are still there to be named.
+    files.extend(EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+    let trusted = files.len();
+    files.extend(stack);
+    compile_all(files, embedded, trusted)
+}
+
+/// Rules from these files alone.
+pub(crate) fn alone(files: &[(&str, &str)]) -> Result<Rules, RuleError> {
+    let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    compile_all(files, Some(Set::All), 0)
+}
+
+fn parse((name, text): &(String, String)) -> Result<File, RuleError> {
+    toml::from_str(text).map_err(|source| RuleError::Syntax { file: name.clone(), source: Box::new(source) })
+}
+
+/// Compiles files of which the first `trusted` are our own; of those, only the recognizers in `set`.
+fn compile_all(files: Vec<(String, String)>, set: Option<Set>, trusted: usize) -> Result<Rules, RuleError> {
     let mut parsed = Vec::with_capacity(files.len());
     let mut lists = BTreeMap::new();
-    for (name, text) in files {
-        let mut file: File = toml::from_str(text)
-            .map_err(|source| RuleError::Syntax { file: (*name).to_owned(), source: Box::new(source) })?;
+    for file in &files {
+        let mut file = parse(file)?;
         lists.append(&mut file.lists);
         parsed.push(file);
     }
     let mut threshold = None;
     let mut recognizers = Vec::new();
-    for (file, (name, text)) in parsed.into_iter().zip(files) {
+    let mut policy = Policy::default();
+    for (number, (file, (name, text))) in parsed.into_iter().zip(&files).enumerate() {
+        let ours = number < trusted;
         threshold = file.threshold.or(threshold);
         for raw in file.recognizer {
-            if raw.set.unwrap_or(file.set) > set {
+            if ours && set.is_none_or(|set| raw.set.unwrap_or(file.set) > set) {
                 continue;
             }
             let line = text[..raw.name.span().start.min(text.len())].matches('\n').count() + 1;
             let place = Place { file: name, line, recognizer: raw.name.get_ref().clone() };
             let languages = raw.languages.clone().unwrap_or_else(|| file.languages.clone());
             let country = raw.country.clone().or_else(|| file.country.clone());
-            recognizers.push(compile(&place, raw, languages, country, &lists, trusted)?);
+            recognizers.push(compile(&place, raw, languages, country, &lists, ours)?);
         }
+        let raw = RawPolicy {
+            default: file.default,
+            operators: file.operators,
+            thresholds: file.thresholds,
+            entities: file.entities,
+            allow: file.allow,
+            allow_patterns: file.allow_patterns,
+            path: file.path,
+        };
+        policy.add(raw).map_err(|problem| RuleError::Policy { file: name.clone(), problem })?;
     }
-    Ok((recognizers, threshold))
+    Ok(Rules { recognizers, threshold, policy, files })
 }
 
 /// Where a rule stands, for errors.

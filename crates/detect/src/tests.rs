@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
-use crate::{Context, Engine, Finding, Offsets, Pseudonyms, Query, Redactor, Set, convert_offsets};
+use crate::{Context, Engine, Finding, Offsets, Pseudonyms, Query, Redactor, Set, Stream, convert_offsets};
 
 static REDACTOR: LazyLock<Redactor> =
     LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded(Set::All)), Pseudonyms::new([7; 32])));
@@ -454,4 +454,68 @@ fn nothing_hides_in_what_looks_like_a_replacement() {
     assert!(crate::token::tokens_in("[BINARY:536228045]").is_empty());
     assert!(!engine.scan("my ssn is [BINARY:536228045]", Context::NONE).is_empty());
     assert!(!engine.scan("call my phone [BINARY:14155552671]", Context::NONE).is_empty());
+}
+
+/// What is found when the text comes in chunks that end at these places.
+fn in_chunks(text: &str, cuts: &[usize]) -> Vec<Finding> {
+    let mut stream = Stream::new(engine(), Query::default());
+    let mut findings = Vec::new();
+    let mut done = 0;
+    for &cut in cuts {
+        let cut = text.floor_char_boundary(cut).max(done);
+        findings.extend(stream.feed(&text[done..cut]));
+        assert!(stream.certain() <= cut);
+        assert!(findings.iter().all(|f| f.end <= cut));
+        done = cut;
+    }
+    findings.extend(stream.feed(&text[done..]));
+    findings.extend(stream.finish());
+    findings
+}
+
+const SENTENCES: &[&str] = &[
+    "My name is Jo, reach me at jo.doe@example.com or on +1 415 555 0132. ",
+    "card 4111 1111 1111 1111 and SSN: 536-90-4399\n",
+    "What is your social security number? 536904399 ",
+    "write to anna [at] example [dot] com, or to amFuZS5kb2VAZXhhbXBsZS5jb20= soon. ",
+    "The quick brown fox jumps over the lazy dog, 14 times in 2023, and the order is 99812-77. ",
+    "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 ",
+    "password: hunter2-and-more\n{\"ip\": \"203.0.113.7\", \"iban\": \"DE89 3704 0044 0532 0130 00\"}\n",
+    "naïve café — ｊｏ＠ｅｘａｍｐｌｅ.com \u{200b}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_chunking_finds_the_same(
+        picks in proptest::collection::vec(0..SENTENCES.len(), 1..160),
+        cuts in proptest::collection::vec(0usize..12_000, 0..40),
+    ) {
+        let text: String = picks.iter().map(|&i| SENTENCES[i]).collect();
+        let mut cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut < text.len()).collect();
+        cuts.sort_unstable();
+        let (chunked, whole) = (in_chunks(&text, &cuts), engine().scan(&text, Context::NONE));
+        let different = chunked.iter().zip(&whole).find(|(a, b)| a != b);
+        prop_assert!(different.is_none() && chunked.len() == whole.len(), "{:?}", different);
+    }
+}
+
+#[test]
+fn a_stream_lets_go_of_what_is_certain() {
+    let mut stream = Stream::new(engine(), Query::default());
+    let line = "Nothing in this line is of any interest to anybody, and so it goes on and on.\n";
+    for n in 1..=4000 {
+        assert!(stream.feed(line).is_empty());
+        let held = n * line.len() - stream.certain();
+        assert!(held < 4096, "{held} bytes are held back");
+    }
+    // A key that has no end yet is held, up to a bound.
+    let mut stream = Stream::new(engine(), Query::default());
+    let mut found = stream.feed("a table\nit is not\n-----BEGIN RSA PRIVATE KEY-----\n");
+    for _ in 0..4000 {
+        found.extend(stream.feed("Tx6jYrMQwkXQkn6CITysR5lq7N96aT7IDIvluI34otSq/Dia5cosa4EX0pBv/O5x\n"));
+    }
+    found.extend(stream.finish());
+    assert!(found.iter().any(|f| &*f.entity == "PRIVATE_KEY"), "{found:?}");
 }

@@ -1,0 +1,163 @@
+//! Tables in text: what a column is called is context for what stands in it. CSV and its relatives, Markdown, and SQL's
+//! `INSERT`.
+
+use crate::lexicon::Lexicon;
+
+/// No line of a table, and no row of an `INSERT`, is looked at further than this.
+const LINE_MAX: usize = 4096;
+/// More columns than anybody reads.
+const COLUMNS_MAX: usize = 256;
+
+/// The words of context in each column's head.
+pub(crate) struct Columns {
+    heads: Vec<Vec<u16>>,
+    form: Form,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    /// Rows are lines, after the one that ends here.
+    Lines { delimiter: u8, begin: usize },
+    /// Rows are in parentheses, after this place.
+    Rows { begin: usize },
+}
+
+impl Columns {
+    /// Of a text that is a table or begins with one, or that has rows to insert.
+    pub(crate) fn of(text: &str, lexicon: &Lexicon) -> Option<Columns> {
+        lines(text, lexicon).or_else(|| insert(text, lexicon))
+    }
+
+    /// The same when so many bytes are cut off before the text.
+    pub(crate) fn shifted(mut self, bytes: usize) -> Columns {
+        let (Form::Lines { begin, .. } | Form::Rows { begin }) = &mut self.form;
+        *begin = begin.saturating_sub(bytes);
+        self
+    }
+
+    /// The words of the head over the place `at`.
+    pub(crate) fn over(&self, text: &str, at: usize) -> &[u16] {
+        let bytes = text.as_bytes();
+        let (begin, delimiter) = match self.form {
+            Form::Lines { delimiter, begin } => {
+                if at < begin {
+                    return &[];
+                }
+                let line = memchr::memrchr(b'\n', &bytes[at.saturating_sub(LINE_MAX)..at]);
+                match line {
+                    Some(i) => (at.saturating_sub(LINE_MAX) + i + 1, delimiter),
+                    None => return &[],
+                }
+            }
+            Form::Rows { begin } => {
+                if at < begin {
+                    return &[];
+                }
+                let from = at.saturating_sub(LINE_MAX).max(begin);
+                match memchr::memrchr(b'(', &bytes[from..at]) {
+                    Some(i) => (from + i + 1, b','),
+                    None => return &[],
+                }
+            }
+        };
+        let column = cells(&bytes[begin..at], delimiter).count() - 1;
+        self.heads.get(column).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The cells of a line, as ranges; a delimiter in quotes is none.
+fn cells(line: &[u8], delimiter: u8) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let mut begin = 0;
+    let mut done = false;
+    std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        let mut quote = None;
+        for (i, &b) in line.iter().enumerate().skip(begin) {
+            match (quote, b) {
+                (Some(open), b) if b == open => quote = None,
+                (Some(_), _) => {}
+                (None, b'"' | b'\'') if line[begin..i].iter().all(u8::is_ascii_whitespace) => quote = Some(b),
+                (None, b) if b == delimiter => {
+                    let cell = (begin, i);
+                    begin = i + 1;
+                    return Some(cell);
+                }
+                _ => {}
+            }
+        }
+        done = true;
+        Some((begin, line.len()))
+    })
+}
+
+fn heads(line: &str, delimiter: u8, lexicon: &Lexicon) -> Option<Vec<Vec<u16>>> {
+    let heads: Vec<_> = cells(line.as_bytes(), delimiter)
+        .take(COLUMNS_MAX)
+        .map(|(from, to)| {
+            lexicon
+                .in_key(line[from..to].trim_matches(|c: char| c == '"' || c == '\'' || c == '`' || c.is_whitespace()))
+        })
+        .collect();
+    heads.iter().any(|words| !words.is_empty()).then_some(heads)
+}
+
+fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
+    let bytes = text.as_bytes();
+    let first = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX)])?;
+    let second = &bytes[first + 1..];
+    let second =
+        &second[..memchr::memchr(b'\n', &second[..second.len().min(LINE_MAX)]).unwrap_or(second.len().min(LINE_MAX))];
+    let head = text[..first].trim_end_matches('\r');
+    // A head names; it has no numbers of its own.
+    let digits = head.bytes().filter(u8::is_ascii_digit).count();
+    if digits * 8 > head.len() {
+        return None;
+    }
+    [b'\t', b';', b'|', b','].into_iter().find_map(|delimiter| {
+        let count = cells(head.as_bytes(), delimiter).count();
+        if count < 2 || cells(second, delimiter).count() != count {
+            return None;
+        }
+        let heads = heads(head, delimiter, lexicon)?;
+        Some(Columns { heads, form: Form::Lines { delimiter, begin: first + 1 } })
+    })
+}
+
+/// `INSERT INTO t (a, b) VALUES (…), (…)`.
+fn insert(text: &str, lexicon: &Lexicon) -> Option<Columns> {
+    let bytes = text.as_bytes();
+    let at = [&b") VALUES"[..], b") values", b")\nVALUES", b")\nvalues"]
+        .iter()
+        .find_map(|mark| memchr::memmem::find(bytes, mark))?;
+    let open = at.saturating_sub(LINE_MAX) + memchr::memrchr(b'(', &bytes[at.saturating_sub(LINE_MAX)..at])?;
+    let heads = heads(&text[open + 1..at], b',', lexicon)?;
+    Some(Columns { heads, form: Form::Rows { begin: at + 1 } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lexicon::Builder;
+
+    fn over(text: &str, value: &str) -> Vec<String> {
+        let mut builder = Builder::default();
+        builder.word("ssn");
+        builder.word("phone");
+        let lexicon = builder.build().unwrap();
+        let at = text.find(value).unwrap();
+        let words = Columns::of(text, &lexicon).map(|columns| columns.over(text, at).to_vec()).unwrap_or_default();
+        words.into_iter().map(|word| lexicon.word(word).to_string()).collect()
+    }
+
+    #[test]
+    fn a_head_is_over_its_column() {
+        assert_eq!(over("name,customer_ssn,phone\nJo,123,456\nMa,124,457\n", "124"), ["ssn"]);
+        assert_eq!(over("name;ssn\r\n\"Jo; the one\";123\r\n", "123"), ["ssn"]);
+        assert_eq!(over("| name | SSN |\n|------|-----|\n| Jo | 123 |\n", "123"), ["ssn"]);
+        assert_eq!(over("INSERT INTO t (name, ssn) VALUES ('Jo, the', '123'), ('Ma', '124')", "124"), ["ssn"]);
+        assert!(over("name,ssn\nJo,123\n", "Jo").is_empty());
+        assert!(over("Dear ssn, hello\nthis is no table 123", "123").is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! A text that comes in chunks: what is found in it, as soon as nothing that may still come can change that, and how much
+//! of it is certain. The result is that of scanning the whole text at once, however it was cut.
+//!
+//! A place is certain up to the last space that no candidate covers, a little before the end ([`HOLD_BYTES`]) and before
+//! any candidate that is not at its end (a private key may have 16 KB). What stands before it matters only as context, so
+//! that much is kept of it, and no more. Candidates that cover each other for more than [`PENDING_MAX`] without a space
+//! between are cut there: whoever sends such a text gets findings on both sides of the cut.
+
+use crate::columns::Columns;
+use crate::engine::HOLD_BYTES;
+use crate::{Engine, Finding, Query};
+
+/// So much of what is certain is kept: context reaches back 60 bytes, a table's row and a line's head further.
+const KEPT_BYTES: usize = 4096;
+/// Looking again costs a pass over what is kept, so it waits until so much came.
+const STEP_BYTES: usize = 1024;
+/// More is never held back.
+const PENDING_MAX: usize = 64 << 10;
+/// A table shows in its first two lines, of which each may be so long.
+const HEAD_BYTES: usize = 2 * KEPT_BYTES;
+
+/// A scan of a text in chunks.
+pub struct Stream<'a> {
+    engine: &'a Engine,
+    query: Query<'a>,
+    columns: Option<Columns>,
+    /// The end of what is certain, and everything after.
+    buffer: String,
+    /// Bytes of the text before the buffer.
+    before: usize,
+    /// Where the buffer goes on with what is not certain.
+    certain: usize,
+    /// The buffer's length when it was looked at last.
+    looked: usize,
+}
+
+impl<'a> Stream<'a> {
+    /// Of a text that stands under and after `query`'s context.
+    pub fn new(engine: &'a Engine, query: Query<'a>) -> Self {
+        Self { engine, query, columns: None, buffer: String::new(), before: 0, certain: 0, looked: 0 }
+    }
+
+    /// Takes more text. Returns what has become certain, in order, in bytes from the start of the text.
+    pub fn feed(&mut self, chunk: &str) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut rest = chunk;
+        // A large chunk in steps, so that the result does not depend on how large it was.
+        while !rest.is_empty() {
+            let room = (self.looked + STEP_BYTES).saturating_sub(self.buffer.len()).max(1);
+            let step = rest.ceil_char_boundary(room.min(rest.len()));
+            self.buffer.push_str(&rest[..step]);
+            rest = &rest[step..];
+            if self.buffer.len() >= self.looked + STEP_BYTES && !self.may_become_a_table() {
+                self.look(false, &mut findings);
+            }
+        }
+        findings
+    }
+
+    /// How many bytes of the text are certain: nothing in them will be found any more.
+    pub fn certain(&self) -> usize {
+        self.before + self.certain
+    }
+
+    /// The rest, when no more text comes.
+    pub fn finish(mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        self.look(true, &mut findings);
+        findings
+    }
+
+    /// Whether the first two lines are not there yet.
+    fn may_become_a_table(&self) -> bool {
+        self.before == 0
+            && self.certain == 0
+            && self.buffer.len() < HEAD_BYTES
+            && memchr::memchr_iter(b'\n', self.buffer.as_bytes()).take(2).count() < 2
+    }
+
+    fn look(&mut self, last: bool, findings: &mut Vec<Finding>) {
+        let part = self.engine.part(&self.buffer, self.certain, &self.query, &mut self.columns, last);
+        let mut end = part.end;
+        let mut found = part.findings;
+        if !last && end - self.certain == 0 && self.buffer.len() - self.certain > PENDING_MAX {
+            // Nowhere to cut: everything so far is taken as it looks now.
+            let whole = self.engine.part(&self.buffer, self.certain, &self.query, &mut self.columns, true);
+            end = self.buffer.floor_char_boundary(self.buffer.len() - HOLD_BYTES);
+            found = whole.findings;
+            found.retain(|finding| finding.start < end);
+            end = found.last().map_or(end, |finding| end.max(finding.end));
+        }
+        for mut finding in found {
+            finding.start += self.before;
+            finding.end += self.before;
+            findings.push(finding);
+        }
+        self.certain = end;
+        let drop = self.buffer.floor_char_boundary(self.certain.saturating_sub(KEPT_BYTES));
+        // Moving what is kept costs as much as it is long, so only when there is as much to drop.
+        if drop >= KEPT_BYTES {
+            self.buffer.drain(..drop);
+            self.before += drop;
+            self.certain -= drop;
+            self.columns = self.columns.take().map(|columns| columns.shifted(drop));
+        }
+        self.looked = self.buffer.len();
+    }
+}
