@@ -56,7 +56,8 @@ fn analyzes_as_presidio_does() {
     assert_eq!((health.status, &*health.text()), (200, "Presidio Analyzer service is up"));
 
     // Results in code points, members in alphabetical order.
-    let answer = Request::post("/presidio/analyze", json!({"text": "Zoë 😀: jo@example.com", "language": "en"}).to_string());
+    let answer =
+        Request::post("/presidio/analyze", json!({"text": "Zoë 😀: jo@example.com", "language": "en"}).to_string());
     assert_eq!(
         answer.send(to).text(),
         r#"[{"analysis_explanation":null,"end":21,"entity_type":"EMAIL_ADDRESS","score":0.85,"start":7}]"#
@@ -73,7 +74,10 @@ fn analyzes_as_presidio_does() {
     };
     assert_eq!(found(to, &with(&ssn, "score_threshold", json!(sure))).len(), 1);
     assert_eq!(found(to, &with(&ssn, "score_threshold", json!(sure + 0.001))), []);
-    assert_eq!(found(to, &json!({"text": "my ssn: 536-90-4399", "language": "it"})).iter().filter(|f| f.0 == "US_SSN").count(), 0);
+    assert_eq!(
+        found(to, &json!({"text": "my ssn: 536-90-4399", "language": "it"})).iter().filter(|f| f.0 == "US_SSN").count(),
+        0
+    );
     let email = json!({"text": "email: admin@github.com", "language": "en"});
     assert_eq!(found(to, &email), [span("EMAIL_ADDRESS", 7, 23, 0.85)]);
     assert_eq!(found(to, &with(&email, "entities", json!([]))), [span("EMAIL_ADDRESS", 7, 23, 0.85)]);
@@ -220,19 +224,25 @@ fn anonymizes_as_presidio_does() {
         "DEFAULT": {"type": "replace", "new_value": "ANONYMIZED"},
         "PHONE_NUMBER": {"type": "mask", "masking_char": "*", "chars_to_mask": 4, "from_end": true}
     }));
-    assert_eq!(masked, json!({
-        "text": "hello world, my name is ANONYMIZED. My number is: 03445****",
-        "items": [
-            {"start": 50, "end": 59, "entity_type": "PHONE_NUMBER", "text": "03445****", "operator": "mask"},
-            {"start": 24, "end": 34, "entity_type": "NAME", "text": "ANONYMIZED", "operator": "replace"}
-        ]
-    }));
+    assert_eq!(
+        masked,
+        json!({
+            "text": "hello world, my name is ANONYMIZED. My number is: 03445****",
+            "items": [
+                {"start": 50, "end": 59, "entity_type": "PHONE_NUMBER", "text": "03445****", "operator": "mask"},
+                {"start": 24, "end": 34, "entity_type": "NAME", "text": "ANONYMIZED", "operator": "replace"}
+            ]
+        })
+    );
     // In code points, also where the new text has others than the old one.
     let kept = anonymize(json!({"NAME": {"type": "keep"}, "PHONE_NUMBER": {"type": "replace", "new_value": "ß"}}));
-    assert_eq!(kept["items"], json!([
-        {"start": 47, "end": 48, "entity_type": "PHONE_NUMBER", "text": "ß", "operator": "replace"},
-        {"start": 24, "end": 31, "entity_type": "NAME", "text": "Zoë Doe", "operator": "keep"}
-    ]));
+    assert_eq!(
+        kept["items"],
+        json!([
+            {"start": 47, "end": 48, "entity_type": "PHONE_NUMBER", "text": "ß", "operator": "replace"},
+            {"start": 24, "end": 31, "entity_type": "NAME", "text": "Zoë Doe", "operator": "keep"}
+        ])
+    );
     assert_eq!(anonymize(json!({"DEFAULT": {"type": "redact"}}))["text"], "hello world, my name is . My number is: ");
     let defaults = anonymize(json!({"ABC": {"type": "mask"}}));
     assert_eq!(defaults["text"], "hello world, my name is <NAME>. My number is: <PHONE_NUMBER>");
@@ -278,11 +288,17 @@ fn anonymizes_as_presidio_does() {
     };
     let (status, shown) = decrypt("1111111111111111");
     assert_eq!(status, 200);
-    assert_eq!(shown, json!({
-        "text": "text_for_encryption",
-        "items": [{"start": 0, "end": 19, "operator": "decrypt", "text": "text_for_encryption", "entity_type": "NUMBER"}]
-    }));
-    assert_eq!(decrypt("invalidkey"), (422, json!({"error": "Invalid input, key must be of length 128, 192 or 256 bits"})));
+    assert_eq!(
+        shown,
+        json!({
+            "text": "text_for_encryption",
+            "items": [{"start": 0, "end": 19, "operator": "decrypt", "text": "text_for_encryption", "entity_type": "NUMBER"}]
+        })
+    );
+    assert_eq!(
+        decrypt("invalidkey"),
+        (422, json!({"error": "Invalid input, key must be of length 128, 192 or 256 bits"}))
+    );
     assert_eq!(decrypt("2222222222222222").0, 422);
     let keep = json!({
         "text": "jo", "deanonymizers": {"DEFAULT": {"type": "deanonymize_keep"}},
@@ -318,8 +334,16 @@ fn refuses_in_presidios_words() {
         (text(json!({"language": "en", "entities": ["NOTHING_KNOWN"]})), 500, none),
         (text(json!({"language": "en", "entities": "US_SSN"})), 400, "entities must be a list of strings"),
         (text(json!({"language": "en", "score_threshold": "high"})), 400, "score_threshold must be a number"),
-        (text(json!({"language": "en", "allow_list": ["x"], "allow_list_match": "fuzzy"})), 500, "allow_list_match must"),
-        (text(json!({"language": "en", "allow_list": ["("], "allow_list_match": "regex"})), 500, "Invalid regex pattern"),
+        (
+            text(json!({"language": "en", "allow_list": ["x"], "allow_list_match": "fuzzy"})),
+            500,
+            "allow_list_match must",
+        ),
+        (
+            text(json!({"language": "en", "allow_list": ["("], "allow_list_match": "regex"})),
+            500,
+            "Invalid regex pattern",
+        ),
         (json!({"text": 7, "language": "en"}), 400, "text must be a string or a list of strings"),
         (json!({"text": ["x", 7], "language": "en"}), 400, "text must be a string or a list of strings"),
     ] {
@@ -328,9 +352,7 @@ fn refuses_in_presidios_words() {
         assert_eq!(got, status, "{answer}");
     }
 
-    let hide = |text: &str, operator: Value, result: Value| {
-        json!({"text": text, "anonymizers": {"DEFAULT": operator}, "analyzer_results": [result]})
-    };
+    let hide = |text: &str, operator: Value, result: Value| json!({"text": text, "anonymizers": {"DEFAULT": operator}, "analyzer_results": [result]});
     let operator = |operator: Value| {
         hide("536-90-4399", operator, json!({"start": 0, "end": 11, "entity_type": "US_SSN", "score": 1.0}))
     };
@@ -342,7 +364,11 @@ fn refuses_in_presidios_words() {
         (json!({}), 400, "Invalid request json"),
         (json!([]), 400, "Invalid request json"),
         (json!({"text": "x"}), 422, "Invalid input, request must contain analyzer results"),
-        (operator(json!({"type": "custom", "new_value": "lambda x: x[::-1]"})), 400, "Custom type anonymizer is not supported"),
+        (
+            operator(json!({"type": "custom", "new_value": "lambda x: x[::-1]"})),
+            400,
+            "Custom type anonymizer is not supported",
+        ),
         (operator(json!({"new_value": "x"})), 422, "Invalid input, operator config must contain operator_name"),
         (operator(json!({"type": "decrypt", "key": "x"})), 422, "Invalid operator class 'decrypt'."),
         // Keyed with the installation's key, and so not here.
@@ -350,20 +376,64 @@ fn refuses_in_presidios_words() {
         (operator(json!({"type": "mask"})), 422, "Expected parameter masking_char"),
         (mask(json!("non_character"), json!(6), json!(true)), 422, "Invalid input, masking_char must be a character"),
         (mask(json!("*"), Value::Null, json!(true)), 422, "Expected parameter chars_to_mask"),
-        (mask(json!("*"), json!("six"), json!(true)), 422, "Invalid parameter value for chars_to_mask. Expecting 'number', but got 'string'."),
-        (mask(json!("*"), json!(6), json!("yes")), 422, "Invalid parameter value for from_end. Expecting 'boolean', but got 'string'."),
-        (operator(json!({"type": "hash", "hash_type": "md5"})), 422, "Parameter hash_type value md5 is not in range of values ['sha256', 'sha512']"),
-        (operator(json!({"type": "hash", "salt": "short"})), 422, "Salt must be at least 16 bytes (128 bits). Provided salt is 5 bytes."),
+        (
+            mask(json!("*"), json!("six"), json!(true)),
+            422,
+            "Invalid parameter value for chars_to_mask. Expecting 'number', but got 'string'.",
+        ),
+        (
+            mask(json!("*"), json!(6), json!("yes")),
+            422,
+            "Invalid parameter value for from_end. Expecting 'boolean', but got 'string'.",
+        ),
+        (
+            operator(json!({"type": "hash", "hash_type": "md5"})),
+            422,
+            "Parameter hash_type value md5 is not in range of values ['sha256', 'sha512']",
+        ),
+        (
+            operator(json!({"type": "hash", "salt": "short"})),
+            422,
+            "Salt must be at least 16 bytes (128 bits). Provided salt is 5 bytes.",
+        ),
         (operator(json!({"type": "encrypt"})), 422, "Expected parameter key"),
-        (operator(json!({"type": "encrypt", "key": "1234"})), 422, "Invalid input, key must be of length 128, 192 or 256 bits"),
-        (operator(json!({"type": "replace", "new_value": 7})), 422, "Invalid parameter value for new_value. Expecting 'string', but got 'number'."),
+        (
+            operator(json!({"type": "encrypt", "key": "1234"})),
+            422,
+            "Invalid input, key must be of length 128, 192 or 256 bits",
+        ),
+        (
+            operator(json!({"type": "replace", "new_value": 7})),
+            422,
+            "Invalid parameter value for new_value. Expecting 'string', but got 'number'.",
+        ),
         (result(json!({"end": 3, "entity_type": "A", "score": 1})), 422, "Invalid input, result must contain start"),
         (result(json!({"start": 0, "end": 3, "score": 1})), 422, "Invalid input, result must contain entity_type"),
-        (result(json!({"start": 0, "end": 3, "entity_type": "A"})), 422, "Invalid input, analyzer result must contain score"),
-        (result(json!({"start": -1, "end": 3, "entity_type": "A", "score": 1})), 422, "Invalid input, result start and end must be positive"),
-        (result(json!({"start": 4, "end": 3, "entity_type": "A", "score": 1})), 422, "Invalid input, start index '4' must be smaller than end index '3'"),
-        (result(json!({"start": 0, "end": 12, "entity_type": "A", "score": 1})), 422, "Invalid analyzer result, start: 0 and end: 12, while text length is only 11."),
-        (result(json!({"start": "0", "end": 3, "entity_type": "A", "score": 1})), 422, "Invalid parameter value for start. Expecting 'number', but got 'string'."),
+        (
+            result(json!({"start": 0, "end": 3, "entity_type": "A"})),
+            422,
+            "Invalid input, analyzer result must contain score",
+        ),
+        (
+            result(json!({"start": -1, "end": 3, "entity_type": "A", "score": 1})),
+            422,
+            "Invalid input, result start and end must be positive",
+        ),
+        (
+            result(json!({"start": 4, "end": 3, "entity_type": "A", "score": 1})),
+            422,
+            "Invalid input, start index '4' must be smaller than end index '3'",
+        ),
+        (
+            result(json!({"start": 0, "end": 12, "entity_type": "A", "score": 1})),
+            422,
+            "Invalid analyzer result, start: 0 and end: 12, while text length is only 11.",
+        ),
+        (
+            result(json!({"start": "0", "end": 3, "entity_type": "A", "score": 1})),
+            422,
+            "Invalid parameter value for start. Expecting 'number', but got 'string'.",
+        ),
     ] {
         assert_eq!(post(to, "/presidio/anonymize", &body), (status, json!({"error": error})));
     }
@@ -405,8 +475,9 @@ fn has_limits() {
     assert_eq!(with("a", &"a".repeat(200_000)).0, 500);
     assert_eq!(with("a", &"b".repeat(3_000_000)).0, 413);
     // Much out of little.
-    let results: Vec<Value> =
-        (0..2_000).map(|i| json!({"start": 2 * i, "end": 2 * i + 1, "entity_type": format!("E{i}"), "score": 1})).collect();
+    let results: Vec<Value> = (0..2_000)
+        .map(|i| json!({"start": 2 * i, "end": 2 * i + 1, "entity_type": format!("E{i}"), "score": 1}))
+        .collect();
     let body = json!({
         "text": "x ".repeat(2_000),
         "anonymizers": {"DEFAULT": {"type": "replace", "new_value": "y".repeat(100_000)}},
@@ -431,15 +502,42 @@ fn nothing_that_it_is_sent_stays() {
     for (path, body) in [
         ("/presidio/analyze", json!({"text": secret, "language": secret})),
         ("/presidio/analyze", json!({"text": secret, "language": "en", "entities": [secret]})),
-        ("/presidio/analyze", json!({"text": secret, "language": "en", "allow_list": [secret], "allow_list_match": secret})),
-        ("/presidio/analyze", json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{"supported_entity": secret, "patterns": [pattern]}]})),
-        ("/presidio/analyze", json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{secret: secret, "supported_entity": secret}]})),
-        ("/presidio/analyze", json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{"supported_entity": secret, "deny_list": [secret, 7]}]})),
-        ("/presidio/analyze", json!({"text": secret, "language": "en", "allow_list": [format!("({secret}")], "allow_list_match": "regex"})),
-        ("/presidio/anonymize", json!({"text": secret, "anonymizers": {secret: {"type": secret}}, "analyzer_results": [{"start": 0, "end": 5, "entity_type": secret, "score": 1}]})),
-        ("/presidio/anonymize", json!({"text": secret, "analyzer_results": [{"start": 0, "end": 500, "entity_type": secret, "score": 1}]})),
-        ("/presidio/anonymize", json!({"text": secret, "anonymizers": {"DEFAULT": {"type": "hash", "hash_type": secret}}, "analyzer_results": [{"start": 0, "end": 5, "entity_type": secret, "score": 1}]})),
-        ("/presidio/deanonymize", json!({"text": secret, "deanonymizers": {"DEFAULT": {"type": "decrypt", "key": secret}}, "anonymizer_results": [{"start": 0, "end": 5, "entity_type": secret}]})),
+        (
+            "/presidio/analyze",
+            json!({"text": secret, "language": "en", "allow_list": [secret], "allow_list_match": secret}),
+        ),
+        (
+            "/presidio/analyze",
+            json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{"supported_entity": secret, "patterns": [pattern]}]}),
+        ),
+        (
+            "/presidio/analyze",
+            json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{secret: secret, "supported_entity": secret}]}),
+        ),
+        (
+            "/presidio/analyze",
+            json!({"text": secret, "language": "en", "ad_hoc_recognizers": [{"supported_entity": secret, "deny_list": [secret, 7]}]}),
+        ),
+        (
+            "/presidio/analyze",
+            json!({"text": secret, "language": "en", "allow_list": [format!("({secret}")], "allow_list_match": "regex"}),
+        ),
+        (
+            "/presidio/anonymize",
+            json!({"text": secret, "anonymizers": {secret: {"type": secret}}, "analyzer_results": [{"start": 0, "end": 5, "entity_type": secret, "score": 1}]}),
+        ),
+        (
+            "/presidio/anonymize",
+            json!({"text": secret, "analyzer_results": [{"start": 0, "end": 500, "entity_type": secret, "score": 1}]}),
+        ),
+        (
+            "/presidio/anonymize",
+            json!({"text": secret, "anonymizers": {"DEFAULT": {"type": "hash", "hash_type": secret}}, "analyzer_results": [{"start": 0, "end": 5, "entity_type": secret, "score": 1}]}),
+        ),
+        (
+            "/presidio/deanonymize",
+            json!({"text": secret, "deanonymizers": {"DEFAULT": {"type": "decrypt", "key": secret}}, "anonymizer_results": [{"start": 0, "end": 5, "entity_type": secret}]}),
+        ),
     ] {
         let answer = Request::post(path, body.to_string()).send(to);
         assert!(answer.status >= 400, "{body}");

@@ -246,7 +246,8 @@ fn hit(finding: &Finding) -> Hit {
             base,
             context: finding.context.as_deref().map(str::to_owned),
             against: finding.against.as_deref().map(str::to_owned),
-            validated: finding.validator.is_some(),
+            // Presidio says so of what proves a value, and gives it all of the score.
+            validated: finding.validator.is_some() && base >= 1.0,
             flags: None,
         },
     }
