@@ -1,6 +1,10 @@
 //! Tables in text: what a column is called is context for what stands in it. CSV and its relatives, Markdown, and SQL's
 //! `INSERT`.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 use crate::lexicon::Lexicon;
 
 /// No line of a table, and no row of an `INSERT`, is looked at further than this.
@@ -128,9 +132,10 @@ fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
 /// `INSERT INTO t (a, b) VALUES (…), (…)`.
 fn insert(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let bytes = text.as_bytes();
-    let at = [&b") VALUES"[..], b") values", b")\nVALUES", b")\nvalues"]
-        .iter()
-        .find_map(|mark| memchr::memmem::find(bytes, mark))?;
+    /// Made once: it is looked for in every text with a number in it.
+    static MARKS: LazyLock<[memmem::Finder<'static>; 4]> =
+        LazyLock::new(|| [") VALUES", ") values", ")\nVALUES", ")\nvalues"].map(memmem::Finder::new));
+    let at = MARKS.iter().find_map(|mark| mark.find(bytes))?;
     let open = at.saturating_sub(LINE_MAX) + memchr::memrchr(b'(', &bytes[at.saturating_sub(LINE_MAX)..at])?;
     let heads = heads(&text[open + 1..at], b',', lexicon)?;
     Some(Columns { heads, form: Form::Rows { begin: at + 1 } })

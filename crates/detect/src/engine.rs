@@ -19,6 +19,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::{Anchored, Input};
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,8 @@ const CONTEXT_LEAST: f32 = 0.4;
 /// How far context reaches: a sentence before, a label after.
 const BEFORE_BYTES: usize = 60;
 const AFTER_BYTES: usize = 24;
+/// How far context may be from where a candidate starts, which is longer than it is from where it ends.
+const NEAR_BYTES: usize = 128;
 /// How far away a key and the message before count as, where two words compete.
 const KEY_DISTANCE: usize = 20;
 const PREVIOUS_DISTANCE: usize = BEFORE_BYTES + 1;
@@ -73,6 +76,10 @@ pub struct Engine {
     recognizers: Vec<Recognizer>,
     needs: Vec<Needs>,
     lexicon: Lexicon,
+    /// The rules for which a word is context.
+    by_context: Vec<Set64>,
+    /// The rules whose matches may begin with a byte, and those that move back first.
+    by_first: Vec<Set64>,
     /// The rules that a literal triggers.
     by_literal: Vec<Vec<u16>>,
     /// The rules for a number, by the digits near.
@@ -85,8 +92,9 @@ pub struct Engine {
     by_letters: Vec<Tried>,
     letters_least: usize,
     by_value: Vec<u16>,
-    /// Words that make a value interesting.
-    value_words: Words,
+    /// Words that make a value interesting, and what tells that a key has none of them, which is the usual answer.
+    value_words: Set64,
+    value_keys: AhoCorasick,
     anywhere: Vec<u16>,
     policy: [u8; 32],
     redaction: Policy,
@@ -97,37 +105,60 @@ pub struct Engine {
 #[derive(Clone, Default)]
 struct Tried {
     /// They may reach the threshold by themselves.
-    strong: Vec<u16>,
+    strong: Set64,
     /// They need a word of context.
-    weak: Vec<u16>,
+    weak: Set64,
 }
 
-/// A set of the lexicon's words.
+/// A set of rules or of the lexicon's words, by number.
 #[derive(Clone, Default)]
-struct Words(Box<[u64]>);
+struct Set64(Box<[u64]>);
 
-impl Words {
-    fn has(&self, word: u16) -> bool {
-        self.0.get(usize::from(word >> 6)).is_some_and(|bits| bits >> (word & 63) & 1 == 1)
+impl Set64 {
+    /// Room for so many.
+    fn room(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)].into())
     }
 
-    fn of(words: &[u16], count: usize) -> Self {
-        let mut bits = vec![0u64; count.div_ceil(64)];
-        for &word in words {
-            bits[usize::from(word >> 6)] |= 1 << (word & 63);
-        }
-        Self(bits.into())
+    fn of(members: &[u16], count: usize) -> Self {
+        let mut set = Self::room(count);
+        members.iter().for_each(|&member| set.insert(member));
+        set
+    }
+
+    fn insert(&mut self, member: u16) {
+        self.0[usize::from(member >> 6)] |= 1 << (member & 63);
+    }
+
+    fn has(&self, member: u16) -> bool {
+        self.0.get(usize::from(member >> 6)).is_some_and(|bits| (bits >> (member & 63)) & 1 == 1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|bits| *bits == 0)
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, other)| *mine |= other);
     }
 }
 
 /// What a rule asks of the words near a candidate.
 struct Needs {
-    context: Words,
-    against: Words,
+    context: Set64,
+    against: Set64,
     any_context: bool,
     any_against: bool,
     /// The most that it can score without context.
     alone: f32,
+}
+
+/// For which rules there is a word of context.
+enum Near {
+    Nothing,
+    For(Set64),
+    /// Every rule is tried, with context or without.
+    Anything,
 }
 
 /// A word of context in the text.
@@ -280,8 +311,8 @@ impl Engine {
             .iter()
             .zip(&words)
             .map(|(recognizer, (context, against))| Needs {
-                context: Words::of(context, count),
-                against: Words::of(against, count),
+                context: Set64::of(context, count),
+                against: Set64::of(against, count),
                 any_context: !context.is_empty(),
                 any_against: !against.is_empty(),
                 alone: recognizer
@@ -292,9 +323,13 @@ impl Engine {
             })
             .collect();
 
-        let mut by_digits = vec![Tried::default(); DIGITS_NEAR + 1];
-        let mut by_word = vec![Tried::default(); WORD_MAX + 1];
-        let mut by_letters = vec![Tried::default(); WORD_MAX + 1];
+        let none = Set64::room(recognizers.len());
+        let mut by_context = vec![none.clone(); count];
+        let mut by_first = vec![none.clone(); 256];
+        let untried = Tried { strong: none.clone(), weak: none };
+        let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
+        let mut by_word = vec![untried.clone(); WORD_MAX + 1];
+        let mut by_letters = vec![untried; WORD_MAX + 1];
         let mut letters_least = usize::MAX;
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
@@ -302,11 +337,19 @@ impl Engine {
         let mut digits_after_letters = false;
         for (rule, recognizer) in recognizers.iter().enumerate() {
             let trigger = &recognizer.trigger;
+            for &word in &words[rule].0 {
+                by_context[usize::from(word)].insert(rule as u16);
+            }
+            for byte in 0..=255 {
+                if trigger.back.is_some() || recognizer.first.has(byte) {
+                    by_first[usize::from(byte)].insert(rule as u16);
+                }
+            }
             let strong = needs[rule].alone >= threshold;
             let add = |table: &mut [Tried], least: usize, most: usize| {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
-                    if strong { &mut rules.strong } else { &mut rules.weak }.push(rule as u16);
+                    if strong { &mut rules.strong } else { &mut rules.weak }.insert(rule as u16);
                 }
             };
             if let Some((least, most)) = trigger.digits {
@@ -328,10 +371,21 @@ impl Engine {
                 anywhere.push(rule as u16);
             }
         }
+        let longest = |word: &str| word.split(' ').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
+        let value_keys =
+            by_value.iter().flat_map(|rule| &recognizers[usize::from(*rule)].context).map(|word| longest(word));
+        let value_keys = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(value_keys)
+            .map_err(RuleError::Literals)?;
         Ok(Engine {
+            value_keys,
             lexicon: builder.build().map_err(RuleError::Literals)?,
             needs,
             recognizers,
+            by_context,
+            by_first,
             by_literal,
             by_digits,
             digits_after_letters,
@@ -339,7 +393,7 @@ impl Engine {
             by_letters,
             letters_least,
             by_value,
-            value_words: Words::of(&value_words, count),
+            value_words: Set64::of(&value_words, count),
             anywhere,
             policy: policy.finalize().into(),
             redaction,
@@ -736,6 +790,9 @@ impl<'a> Scan<'a> {
             }
             let from = self.text.ceil_char_boundary(named.len() - length);
             self.steps += length + 8;
+            if !engine.value_keys.is_match(&self.text[from..named.len()]) {
+                continue;
+            }
             let key = engine.lexicon.in_key(&self.text[from..named.len()]);
             if key.is_empty() || self.tokens.inside(from) {
                 continue;
@@ -833,21 +890,44 @@ impl<'a> Scan<'a> {
     }
 
     fn try_rules(&mut self, rules: &Tried, start: usize, back: bool) {
-        let place = |scan: &mut Self, rule: u16| if back { scan.moved_back(rule, start) } else { start };
-        for &rule in &rules.strong {
-            let at = place(self, rule);
-            self.attempt(rule, at, None);
-        }
-        if rules.weak.is_empty() || !self.thorough && !self.any_word_near(start) {
-            return;
-        }
-        for &rule in &rules.weak {
-            let needs = &self.engine.needs[usize::from(rule)];
-            if self.thorough || self.word_near(&needs.context, start) {
-                let at = place(self, rule);
+        let engine = self.engine;
+        let first = &engine.by_first[usize::from(self.text.as_bytes()[start])];
+        // A word at a time, because most sets are empty but for one or two.
+        let words = if rules.weak.is_empty() { Near::Nothing } else { self.near(start) };
+        for i in 0..first.0.len() {
+            let weak = match &words {
+                Near::Nothing => 0,
+                Near::Anything => u64::MAX,
+                Near::For(rules) => rules.0[i],
+            };
+            for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i]) {
+                let rule = (i * 64 + bit) as u16;
+                let at = if back { self.moved_back(rule, start) } else { start };
                 self.attempt(rule, at, None);
             }
         }
+    }
+
+    /// For which rules a word of context is near a candidate that starts here.
+    fn near(&mut self, start: usize) -> Near {
+        if self.thorough {
+            return Near::Anything;
+        }
+        // With less text after it, a word might still come.
+        if start + NEAR_BYTES > self.text.len() {
+            self.open = self.open.min(start);
+        }
+        let mut rules: Option<Set64> = None;
+        let mut add = |word: u16| {
+            let more = &self.engine.by_context[usize::from(word)];
+            match &mut rules {
+                None => rules = Some(more.clone()),
+                Some(rules) => rules.join(more),
+            }
+        };
+        self.hits_near(start, start + NEAR_BYTES).iter().for_each(|hit| add(hit.word));
+        [self.key(), self.previous(), self.column(start)].into_iter().flatten().for_each(|&word| add(word));
+        rules.map_or(Near::Nothing, Near::For)
     }
 
     fn key(&self) -> &[u16] {
@@ -867,25 +947,10 @@ impl<'a> Scan<'a> {
 
     /// The words of context that a candidate which starts here might be near to.
     fn hits_near(&self, from: usize, to: usize) -> &[Hit] {
-        let first = self.hits.partition_point(|hit| hit.start + 128 < from);
+        let first = self.hits.partition_point(|hit| hit.start + NEAR_BYTES < from);
         let rest = &self.hits[first..];
         let last = rest.partition_point(|hit| hit.start <= to);
         &rest[..last]
-    }
-
-    fn any_word_near(&self, start: usize) -> bool {
-        !self.hits_near(start, start + 128).is_empty()
-            || !self.key().is_empty()
-            || !self.previous().is_empty()
-            || !self.column(start).is_empty()
-    }
-
-    fn word_near(&self, words: &Words, start: usize) -> bool {
-        let has = |list: &[u16]| list.iter().any(|&word| words.has(word));
-        self.hits_near(start, start + 128).iter().any(|hit| words.has(hit.word))
-            || has(self.key())
-            || has(self.previous())
-            || has(self.column(start))
     }
 
     /// Tries one rule at one place. Under a key of its own, only the key is context.
