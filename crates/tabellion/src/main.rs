@@ -9,6 +9,7 @@ mod indexer;
 mod metrics;
 mod notary;
 mod pipeline;
+mod presidio;
 mod secrets;
 mod serve;
 mod ui;

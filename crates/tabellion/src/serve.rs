@@ -79,7 +79,8 @@ impl Server {
             tokio::spawn(listen(gateway, limits, stop, move |request| pipeline.clone().handle(request)))
         };
         let console_done = {
-            let serve = axum::serve(console, api::router(notary.clone())).with_graceful_shutdown(until_true(stopped));
+            let router = api::router(notary.clone(), config.gateway.request_bytes_max);
+            let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
