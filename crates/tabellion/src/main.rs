@@ -9,6 +9,7 @@ mod indexer;
 mod metrics;
 mod notary;
 mod pipeline;
+mod policy;
 mod presidio;
 mod secrets;
 mod serve;
