@@ -520,7 +520,7 @@ fn compile_all(files: Vec<(String, String)>, set: Option<Set>, trusted: usize) -
             allow_patterns: file.allow_patterns,
             path: file.path,
         };
-        policy.add(raw).map_err(|problem| RuleError::Policy { file: name.clone(), problem })?;
+        policy.add(raw, &lists).map_err(|problem| RuleError::Policy { file: name.clone(), problem })?;
     }
     Ok(Rules { recognizers, threshold, policy, files })
 }
