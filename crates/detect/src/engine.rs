@@ -1080,7 +1080,8 @@ impl<'a> Scan<'a> {
             }
         }
         match best {
-            [Some((a, _)), Some((b, against))] if b < a => (None, Some(against)),
+            // Within one key a word against it says what the key is of: `public_key`.
+            [Some((a, _)), Some((b, against))] if b < a || key.is_some() => (None, Some(against)),
             [word, against] => (word.map(|(_, w)| w), against.map(|(_, w)| w)),
         }
     }
