@@ -64,9 +64,9 @@ impl Joined<'_> {
         self.redactor.redact_text(text, Sink::with(Others::Found(self.further))).0
     }
 
-    /// As [`Redactor::json`].
-    pub fn json(&self, json: &str) -> Option<Redacted> {
-        json::redact(self.redactor, json, false, None, Others::Found(self.further)).map(|(redacted, _)| redacted)
+    /// As [`Redactor::json_after`].
+    pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
+        json::redact(self.redactor, json, false, before, Others::Found(self.further)).map(|(redacted, _)| redacted)
     }
 
     /// As [`Redactor::json_frame`].

@@ -564,7 +564,8 @@ fn what_others_found_is_taken_out_by_the_rule_that_holds_among_ours() {
     assert_eq!(redacted.tokens.len(), 2);
 
     // In JSON, what was found in the decoded string.
-    let json = redactor.with(&further(&[("Jörg", "Jörg", "PERSON", 0.85)])).json(r#"{"who":"J\u00f6rg"}"#).unwrap();
+    let json =
+        redactor.with(&further(&[("Jörg", "Jörg", "PERSON", 0.85)])).json(r#"{"who":"J\u00f6rg"}"#, None).unwrap();
     assert!(json.text.starts_with(r#"{"who":"[PERSON:"#), "{}", json.text);
 
     // A token is not redacted again, and not cut.
