@@ -6,7 +6,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Shorter runs hold nothing that would be worth hiding.
-const RUN_LEAST: usize = 16;
+pub(crate) const RUN_LEAST: usize = 16;
 /// A run is not followed back further than this through `+` and `/`.
 const BACK_MAX: usize = 64;
 /// A line of MIME has 76 characters, of PEM 64; shorter ones are words.

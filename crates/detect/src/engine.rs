@@ -58,8 +58,9 @@ const WORD_MAX: usize = 200;
 const DIGITS_NEAR: usize = 48;
 /// A word of letters belongs to the digits after it if it is not longer.
 const PREFIX_MAX: usize = 8;
-/// A shorter word was not drawn by lot, or is worth nothing.
-const DRAWN_LEAST: usize = 12;
+/// What was drawn by lot is a word of so many letters, or of fewer with digits among them.
+const LONG_LEAST: usize = 18;
+const MIXED_LEAST: usize = 6;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
@@ -110,6 +111,7 @@ struct Tried {
     strong: Set64,
     /// They need a word of context.
     weak: Set64,
+    any_weak: bool,
 }
 
 /// A set of rules or of the lexicon's words, by number.
@@ -136,8 +138,8 @@ impl Set64 {
         self.0.get(usize::from(member >> 6)).is_some_and(|bits| (bits >> (member & 63)) & 1 == 1)
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|bits| *bits == 0)
+    fn clear(&mut self) {
+        self.0.fill(0);
     }
 
     fn join(&mut self, other: &Self) {
@@ -156,21 +158,13 @@ struct Needs {
 }
 
 /// For which rules there is a word of context.
+#[derive(Clone, Copy)]
 enum Near {
     Nothing,
-    For(Set64),
+    /// Those in [`Scan::near_rules`].
+    Some,
     /// Every rule is tried, with context or without.
     Anything,
-}
-
-impl Near {
-    fn is_for(&self, rule: u16) -> bool {
-        match self {
-            Near::Nothing => false,
-            Near::For(rules) => rules.has(rule),
-            Near::Anything => true,
-        }
-    }
 }
 
 /// A word of context in the text.
@@ -235,13 +229,17 @@ struct Scan<'a> {
     thorough: bool,
     tokens: Tokens,
     hits: Vec<Hit>,
-    /// Where long words begin.
+    /// Where long words begin, and groups of digits.
     runs: Vec<usize>,
+    numbers: Vec<usize>,
     /// The words in what the text stands under, in the message before, and the heads of its columns: once a rule asks.
     /// Most strings of a JSON text interest no rule, so that what is prepared for each of them is what costs.
     key: OnceCell<Vec<u16>>,
     previous: OnceCell<Vec<u16>>,
     columns: OnceCell<Option<Columns>>,
+    /// The rules for which a word of context is near the place that was asked for last.
+    near_rules: Set64,
+    near_at: Option<(usize, Near)>,
     candidates: Vec<Candidate>,
     /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
@@ -340,7 +338,7 @@ impl Engine {
         let none = Set64::room(recognizers.len());
         let mut by_context = vec![none.clone(); count];
         let mut by_first = vec![none.clone(); 256];
-        let untried = Tried { strong: none.clone(), weak: none };
+        let untried = Tried { strong: none.clone(), weak: none, any_weak: false };
         let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
         let mut by_word = vec![untried.clone(); WORD_MAX + 1];
         let mut by_letters = vec![untried; WORD_MAX + 1];
@@ -364,6 +362,7 @@ impl Engine {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.insert(rule as u16);
+                    rules.any_weak |= !strong;
                 }
             };
             if let Some((least, most)) = trigger.digits {
@@ -670,7 +669,7 @@ impl Engine {
                 if open || (self.letters_lengths >> length) & 1 == 1 {
                     survey.words.push(at);
                 }
-                if (length >= DRAWN_LEAST || open) && (begins >> bit) & 1 == 1 {
+                if (length >= encoded::RUN_LEAST || open) && (begins >> bit) & 1 == 1 {
                     survey.runs.push(at);
                 }
             }
@@ -711,9 +710,12 @@ impl<'a> Scan<'a> {
             tokens,
             hits,
             runs: std::mem::take(&mut survey.runs),
+            numbers: std::mem::take(&mut survey.numbers),
             key: OnceCell::new(),
             previous: OnceCell::new(),
             columns: OnceCell::new(),
+            near_rules: Set64::room(engine.recognizers.len()),
+            near_at: None,
             candidates: Vec::new(),
             resume: Vec::new(),
             steps: text.len(),
@@ -726,7 +728,7 @@ impl<'a> Scan<'a> {
         self.at_literals(&survey.literals);
         self.at_values(&survey.assigns);
         self.resume.clear();
-        self.at_numbers(&survey.numbers);
+        self.at_numbers();
         self.at_words(&survey.words);
         self.anywhere();
     }
@@ -753,10 +755,9 @@ impl<'a> Scan<'a> {
     fn at_literals(&mut self, literals: &[(usize, u16)]) {
         let engine = self.engine;
         for &(at, rules) in literals {
-            let mut near: Option<Near> = None;
             for &rule in &engine.by_literal[usize::from(rules)] {
                 let weak = engine.needs[usize::from(rule)].alone < self.threshold;
-                if weak && !near.get_or_insert_with(|| self.near(at)).is_for(rule) {
+                if weak && !self.is_near(rule, at) {
                     continue;
                 }
                 let start = self.moved_back(rule, at);
@@ -824,12 +825,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn at_numbers(&mut self, numbers: &[usize]) {
+    fn at_numbers(&mut self) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
         // Where the word ends that was tried last, and where it began.
         let (mut begun, mut ended) = (0, 0);
-        for &number in numbers {
+        for i in 0..self.numbers.len() {
+            let number = self.numbers[i];
             let mut after_letter = number > 0 && bytes[number - 1].is_ascii_alphabetic();
             if number >= ended {
                 let start =
@@ -909,12 +911,12 @@ impl<'a> Scan<'a> {
         let engine = self.engine;
         let first = &engine.by_first[usize::from(self.text.as_bytes()[start])];
         // A word at a time, because most sets are empty but for one or two.
-        let words = if rules.weak.is_empty() { Near::Nothing } else { self.near(start) };
+        let near = if rules.any_weak { self.near(start) } else { Near::Nothing };
         for i in 0..first.0.len() {
-            let weak = match &words {
+            let weak = match near {
                 Near::Nothing => 0,
                 Near::Anything => u64::MAX,
-                Near::For(rules) => rules.0[i],
+                Near::Some => self.near_rules.0[i],
             };
             for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i]) {
                 let rule = (i * 64 + bit) as u16;
@@ -924,7 +926,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// For which rules a word of context is near a candidate that starts here.
+    /// For which rules a word of context is near a candidate that starts here: in `near_rules`, if only for some.
     fn near(&mut self, start: usize) -> Near {
         if self.thorough {
             return Near::Anything;
@@ -933,17 +935,31 @@ impl<'a> Scan<'a> {
         if start + NEAR_BYTES > self.text.len() {
             self.open = self.open.min(start);
         }
-        let mut rules: Option<Set64> = None;
+        if let Some((at, near)) = self.near_at
+            && at == start
+        {
+            return near;
+        }
+        let mut rules = std::mem::take(&mut self.near_rules);
+        rules.clear();
+        let mut near = Near::Nothing;
         let mut add = |word: u16| {
-            let more = &self.engine.by_context[usize::from(word)];
-            match &mut rules {
-                None => rules = Some(more.clone()),
-                Some(rules) => rules.join(more),
-            }
+            near = Near::Some;
+            rules.join(&self.engine.by_context[usize::from(word)]);
         };
         self.hits_near(start, start + NEAR_BYTES).iter().for_each(|hit| add(hit.word));
         [self.key(), self.previous(), self.column(start)].into_iter().flatten().for_each(|&word| add(word));
-        rules.map_or(Near::Nothing, Near::For)
+        self.near_rules = rules;
+        self.near_at = Some((start, near));
+        near
+    }
+
+    fn is_near(&mut self, rule: u16, start: usize) -> bool {
+        match self.near(start) {
+            Near::Nothing => false,
+            Near::Some => self.near_rules.has(rule),
+            Near::Anything => true,
+        }
     }
 
     fn key(&self) -> &[u16] {
@@ -1065,17 +1081,24 @@ impl<'a> Scan<'a> {
             return false;
         }
         if trigger.drawn {
-            let first = self.runs.partition_point(|run| *run < start);
-            let drawn = |run: usize| {
-                let word = bytes[run..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphanumeric());
-                let (length, digits) =
-                    word.fold((0, 0), |(n, digits), b| (n + 1, digits + usize::from(b.is_ascii_digit())));
-                length >= DRAWN_LEAST && digits > 0
+            let end = start + recognizer.window;
+            let length = |at: usize, most: usize| {
+                bytes[at..].iter().take(most).take_while(|b| b.is_ascii_alphanumeric()).count()
             };
-            return self.runs[first..]
+            let long = self.runs[self.runs.partition_point(|run| *run < start)..]
                 .iter()
-                .take_while(|run| **run < start + recognizer.window)
-                .any(|run| drawn(*run));
+                .take_while(|run| **run < end)
+                .any(|run| length(*run, LONG_LEAST) == LONG_LEAST);
+            // A word of letters and digits: a part of one is as good, for its first digits are enough.
+            return long
+                || self.numbers[self.numbers.partition_point(|number| *number < start)..]
+                    .iter()
+                    .take_while(|number| **number < end)
+                    .any(|&number| {
+                        let before = bytes[..number].iter().rev().take(MIXED_LEAST);
+                        let before = before.take_while(|b| b.is_ascii_alphanumeric()).count();
+                        before + length(number, MIXED_LEAST) >= MIXED_LEAST
+                    });
         }
         true
     }

@@ -305,7 +305,7 @@ struct Compiled {
 }
 
 /// No automaton is larger than this. A dozen of ours would be, and are tried by [`Regex`].
-const DENSE_BYTES_MAX: usize = 1 << 20;
+const DENSE_BYTES_MAX: usize = 256 << 10;
 
 /// The bytes that a match may begin with.
 #[derive(Clone, Copy)]
