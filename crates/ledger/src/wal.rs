@@ -32,8 +32,12 @@ const SEGMENT_HEAD: usize = 8 + 16;
 const BATCH_HEAD: usize = 4 + 4 + 8 + 4 + 4;
 /// A segment that has grown to this is followed by a new one.
 const SEGMENT_BYTES: u64 = 64 << 20;
-/// Room is reserved in steps, so that `fdatasync` seldom has to write the file's length too.
-const RESERVE_BYTES: u64 = 16 << 20;
+/// The file grows in steps of zeros, written together with the batch that needs the room. Where it only overwrites,
+/// `fdatasync` has nothing to write but the batch: 0.08 ms and 35 µs of processor time, in place of 0.16 ms and 75 µs
+/// where each batch makes the file longer, or 0.13 ms and 55 µs in room that was only reserved (`fallocate`), because
+/// the file system then notes each time which of its blocks are in use by now. Larger steps make single appends slow.
+/// The tests damage and cut segments at every byte, and would take minutes with such large ones.
+const ROOM_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
 /// An entry and the parts of its content that are not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +66,10 @@ struct Segment {
     first: u64,
     nonce: [u8; 16],
     file: Box<dyn DiskFile>,
+    /// Where the next batch goes.
     end: u64,
-    reserved: u64,
+    /// The file's length: from `end` on there is room.
+    length: u64,
 }
 
 /// The log, open for writing.
@@ -111,16 +117,17 @@ impl<D: Disk> Wal<D> {
             self.start_segment(first).map_err(Failure::Refused)?;
         }
         let segment = self.current.as_mut().expect("a segment was just started");
-        let batch = encode(&segment.nonce, first, records);
+        let mut batch = encode(&segment.nonce, first, records);
         let end = segment.end + batch.len() as u64;
-        if end > segment.reserved {
-            let reserved = end.next_multiple_of(RESERVE_BYTES);
-            segment.file.reserve(reserved).map_err(Failure::Refused)?;
-            segment.reserved = reserved;
+        let mut length = segment.length;
+        if end > length {
+            length = end.next_multiple_of(ROOM_BYTES);
+            batch.resize((length - segment.end) as usize, 0);
         }
         segment.file.write_at(segment.end, &batch).map_err(Failure::Refused)?;
         segment.file.sync().map_err(|_| Failure::Unknown)?;
         segment.end = end;
+        segment.length = length;
         Ok(())
     }
 
@@ -129,15 +136,16 @@ impl<D: Disk> Wal<D> {
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let path = path(first);
         let file = self.disk.create(&path)?;
-        file.reserve(RESERVE_BYTES)?;
-        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat())?;
+        let mut head = [&SEGMENT_MAGIC[..], &nonce].concat();
+        head.resize(ROOM_BYTES as usize, 0);
+        file.write_at(0, &head)?;
         file.sync()?;
         self.disk.sync_directory("wal")?;
         if let Some(old) = self.current.take() {
             self.older.push(old.first);
         }
         self.older.retain(|&older| older != first);
-        self.current = Some(Segment { first, nonce, file, end: SEGMENT_HEAD as u64, reserved: RESERVE_BYTES });
+        self.current = Some(Segment { first, nonce, file, end: SEGMENT_HEAD as u64, length: ROOM_BYTES });
         Ok(())
     }
 
