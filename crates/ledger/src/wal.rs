@@ -32,12 +32,13 @@ const SEGMENT_HEAD: usize = 8 + 16;
 const BATCH_HEAD: usize = 4 + 4 + 8 + 4 + 4;
 /// A segment that has grown to this is followed by a new one.
 const SEGMENT_BYTES: u64 = 64 << 20;
-/// The file grows in steps of zeros, written together with the batch that needs the room. Where it only overwrites,
-/// `fdatasync` has nothing to write but the batch: 0.08 ms and 35 µs of processor time, in place of 0.16 ms and 75 µs
-/// where each batch makes the file longer, or 0.13 ms and 55 µs in room that was only reserved (`fallocate`), because
-/// the file system then notes each time which of its blocks are in use by now. Larger steps make single appends slow.
-/// The tests damage and cut segments at every byte, and would take minutes with such large ones.
-const ROOM_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+/// Room is reserved in steps, so that `fdatasync` seldom has to write the file's length too …
+const RESERVE_BYTES: u64 = 16 << 20;
+/// … and filled with zeros in smaller steps, together with the batch that comes to their end. In room that was only
+/// reserved the file system notes with each sync which of the blocks are in use by now; where zeros are, it writes the
+/// batch and nothing else: of 20 KiB in 0.10 ms in place of 0.18 ms, with 50 µs of processor time in place of 77 µs. To
+/// fill more at once would make single appends slow. (The tests damage and cut segments at every byte.)
+const ZEROS_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
 /// An entry and the parts of its content that are not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +69,9 @@ struct Segment {
     file: Box<dyn DiskFile>,
     /// Where the next batch goes.
     end: u64,
-    /// The file's length: from `end` on there is room.
-    length: u64,
+    /// Up to where there are zeros after it.
+    zeros: u64,
+    reserved: u64,
 }
 
 /// The log, open for writing.
@@ -119,15 +121,20 @@ impl<D: Disk> Wal<D> {
         let segment = self.current.as_mut().expect("a segment was just started");
         let mut batch = encode(&segment.nonce, first, records);
         let end = segment.end + batch.len() as u64;
-        let mut length = segment.length;
-        if end > length {
-            length = end.next_multiple_of(ROOM_BYTES);
-            batch.resize((length - segment.end) as usize, 0);
+        if end > segment.reserved {
+            let reserved = end.next_multiple_of(RESERVE_BYTES);
+            segment.file.reserve(reserved).map_err(Failure::Refused)?;
+            segment.reserved = reserved;
+        }
+        let mut zeros = segment.zeros;
+        if end > zeros {
+            zeros = end.next_multiple_of(ZEROS_BYTES);
+            batch.resize((zeros - segment.end) as usize, 0);
         }
         segment.file.write_at(segment.end, &batch).map_err(Failure::Refused)?;
         segment.file.sync().map_err(|_| Failure::Unknown)?;
         segment.end = end;
-        segment.length = length;
+        segment.zeros = zeros;
         Ok(())
     }
 
@@ -136,16 +143,16 @@ impl<D: Disk> Wal<D> {
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let path = path(first);
         let file = self.disk.create(&path)?;
-        let mut head = [&SEGMENT_MAGIC[..], &nonce].concat();
-        head.resize(ROOM_BYTES as usize, 0);
-        file.write_at(0, &head)?;
+        file.reserve(RESERVE_BYTES)?;
+        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat())?;
         file.sync()?;
         self.disk.sync_directory("wal")?;
         if let Some(old) = self.current.take() {
             self.older.push(old.first);
         }
         self.older.retain(|&older| older != first);
-        self.current = Some(Segment { first, nonce, file, end: SEGMENT_HEAD as u64, length: ROOM_BYTES });
+        self.current =
+            Some(Segment { first, nonce, file, end: SEGMENT_HEAD as u64, zeros: 0, reserved: RESERVE_BYTES });
         Ok(())
     }
 

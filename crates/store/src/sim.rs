@@ -215,6 +215,10 @@ impl DiskFile for SimFile {
         Ok(self.lock().live.files.get(&self.file).map_or(0, |content| content.len() as u64))
     }
 
+    fn reserve(&self, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.lock();
         state.step()?;
