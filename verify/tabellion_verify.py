@@ -543,7 +543,15 @@ ENTRY_OPTIONAL = {
         },
     ),
     "original": record({"bytes": unsigned(64), "commitment": a_hash}, {"parts": list_of(a_hash)}),
-    "redaction": record({"policy": a_prefixed_hash}, {"findings": map_to(unsigned(32)), "tokens": list_of(a_text)}),
+    "redaction": record(
+        {"policy": a_prefixed_hash},
+        {
+            "findings": map_to(unsigned(32)),
+            "tokens": list_of(a_text),
+            "external": map_to(unsigned(32)),
+            "external_failures": map_to(a_text),
+        },
+    ),
     "outcome": one_of(*OUTCOMES),
     "status": unsigned(16),
     "reason": a_text,

@@ -1187,37 +1187,85 @@ fn digits_near(bytes: &[u8], start: usize) -> usize {
     count
 }
 
-/// The findings that stay, in order. See the module's documentation, 4.
-fn resolve(mut candidates: Vec<Candidate>, recognizers: &[Recognizer], text: &str) -> Vec<Candidate> {
+/// Something with a place and a score.
+pub(crate) trait Spanned: Clone {
+    fn span(&self) -> (usize, usize);
+    fn score(&self) -> f32;
+    /// The same elsewhere.
+    fn at(&self, start: usize, end: usize) -> Self;
+}
+
+impl Spanned for Candidate {
+    fn span(&self) -> (usize, usize) {
+        (self.start, self.end)
+    }
+
+    fn score(&self) -> f32 {
+        self.score
+    }
+
+    fn at(&self, start: usize, end: usize) -> Self {
+        Self { start, end, ..self.clone() }
+    }
+}
+
+impl Spanned for Finding {
+    fn span(&self) -> (usize, usize) {
+        (self.start, self.end)
+    }
+
+    fn score(&self) -> f32 {
+        self.score
+    }
+
+    fn at(&self, start: usize, end: usize) -> Self {
+        Self { start, end, ..self.clone() }
+    }
+}
+
+fn resolve(candidates: Vec<Candidate>, recognizers: &[Recognizer], text: &str) -> Vec<Candidate> {
+    let by_name = |a: &Candidate, b: &Candidate| {
+        let (a, b) = (&recognizers[a.rule], &recognizers[b.rule]);
+        a.entity.cmp(&b.entity).then_with(|| a.name.cmp(&b.name))
+    };
+    settle(candidates, by_name, text)
+}
+
+/// The findings that stay, in order. See the module's documentation, 5.
+pub(crate) fn settle<T: Spanned>(
+    mut candidates: Vec<T>,
+    by_name: impl Fn(&T, &T) -> std::cmp::Ordering,
+    text: &str,
+) -> Vec<T> {
     if candidates.len() < 2 {
         return candidates;
     }
     candidates.sort_by(|a, b| {
-        b.score
-            .total_cmp(&a.score)
-            .then((b.end - b.start).cmp(&(a.end - a.start)))
-            .then(a.start.cmp(&b.start))
-            .then_with(|| recognizers[a.rule].entity.cmp(&recognizers[b.rule].entity))
-            .then_with(|| recognizers[a.rule].name.cmp(&recognizers[b.rule].name))
+        let ((a_start, a_end), (b_start, b_end)) = (a.span(), b.span());
+        b.score()
+            .total_cmp(&a.score())
+            .then((b_end - b_start).cmp(&(a_end - a_start)))
+            .then(a_start.cmp(&b_start))
+            .then_with(|| by_name(a, b))
     });
-    let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
+    let mut taken: BTreeMap<usize, T> = BTreeMap::new();
     for candidate in candidates {
         // What winners leave of it.
-        let (mut from, end) = (candidate.start, candidate.end);
+        let (mut from, end) = candidate.span();
         let mut pieces = Vec::new();
         if let Some((_, left)) = taken.range(..=from).next_back() {
-            from = from.max(left.end);
+            from = from.max(left.span().1);
         }
         for (&start, winner) in taken.range(from..end.max(from)) {
             pieces.push((from, start));
-            from = winner.end;
+            from = winner.span().1;
         }
         pieces.push((from, end));
-        let whole = pieces[..] == [(candidate.start, candidate.end)];
+        let whole = pieces[..] == [candidate.span()];
         for (from, to) in pieces {
             let kept = if whole { Some((from, to)) } else { remainder(text, from, to) };
             if let Some((start, end)) = kept {
-                taken.insert(start, Candidate { start, end, ..candidate.clone() });
+                taken.insert(start, candidate.at(start, end));
             }
         }
     }
@@ -1225,7 +1273,7 @@ fn resolve(mut candidates: Vec<Candidate>, recognizers: &[Recognizer], text: &st
 }
 
 /// What is worth keeping of a finding of which others took a part.
-fn remainder(text: &str, from: usize, to: usize) -> Option<(usize, usize)> {
+pub(crate) fn remainder(text: &str, from: usize, to: usize) -> Option<(usize, usize)> {
     let part = text.get(from..to)?;
     let start = part.find(char::is_alphanumeric)?;
     let (last, c) = part.char_indices().rfind(|(_, c)| c.is_alphanumeric())?;

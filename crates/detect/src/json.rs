@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::Context;
 use crate::policy::{Down, Place, Policy};
-use crate::redact::{Redacted, Redactor, Sink};
+use crate::redact::{Others, Redacted, Redactor, Sink};
 
 /// Containers within containers. A parser with recursion would overflow its stack somewhere; ours has none, but those
 /// of its readers have.
@@ -24,8 +24,14 @@ const NUMBER_BYTES: std::ops::RangeInclusive<usize> = 3..=24;
 const SAID_BYTES: usize = 160;
 
 /// Redacts a JSON text; `None` when it is none. With `holes`, a zero byte may stand for a value.
-pub(crate) fn redact(redactor: &Redactor, text: &str, holes: bool, before: Option<&str>) -> Option<Redacted> {
-    let mut sink = Sink::default();
+pub(crate) fn redact<'a>(
+    redactor: &Redactor,
+    text: &str,
+    holes: bool,
+    before: Option<&str>,
+    others: Others<'a>,
+) -> Option<(Redacted, Others<'a>)> {
+    let mut sink = Sink::with(others);
     let redacted =
         document(redactor, text, holes, Around { context: Context { key: None, before }, nesting: 0 }, &mut sink)?;
     Some(sink.finish(redacted.unwrap_or_else(|| text.to_owned())))
@@ -90,7 +96,7 @@ fn document(
     text: &str,
     holes: bool,
     around: Around<'_>,
-    sink: &mut Sink,
+    sink: &mut Sink<'_>,
 ) -> Option<Option<String>> {
     // Text that is not JSON must leave nothing in the sink: it will be scanned again as text.
     if !lexes(text, holes) {
@@ -156,7 +162,9 @@ fn document(
             b'-' | b'0'..=b'9' => {
                 let end = at + number_length(&bytes[at..])?;
                 let number = &text[at..end];
-                if NUMBER_BYTES.contains(&number.len())
+                // To others a number without its context says nothing.
+                if !sink.asks()
+                    && NUMBER_BYTES.contains(&number.len())
                     && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-'))
                 {
                     let key = open.last().map_or(around.context.key, |open| open.key.as_deref());
@@ -197,7 +205,7 @@ fn place<'a>(policy: &'a Policy, open: &[Open], nesting: usize) -> Option<&'a Pl
 /// A key of letters only, and not longer, is a name and no value.
 const PLAIN_KEY_BYTES_MAX: usize = 24;
 
-fn redact_key(redactor: &Redactor, key: &str, sink: &mut Sink) -> Option<String> {
+fn redact_key(redactor: &Redactor, key: &str, sink: &mut Sink<'_>) -> Option<String> {
     // Half the strings of a JSON text are keys such as `content`, in which no rule could find anything.
     if key.len() <= PLAIN_KEY_BYTES_MAX && key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') {
         return None;
@@ -205,7 +213,7 @@ fn redact_key(redactor: &Redactor, key: &str, sink: &mut Sink) -> Option<String>
     redactor.string(key, Context::NONE, sink)
 }
 
-fn redact_value(redactor: &Redactor, value: &str, around: Around<'_>, sink: &mut Sink) -> Option<String> {
+fn redact_value(redactor: &Redactor, value: &str, around: Around<'_>, sink: &mut Sink<'_>) -> Option<String> {
     let inner = value.trim();
     let container = inner.starts_with('{') && inner.ends_with('}') || inner.starts_with('[') && inner.ends_with(']');
     if container

@@ -33,7 +33,7 @@ mod validate;
 
 pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
-pub use redact::{Found, Redacted, Redactor, counts};
+pub use redact::{Found, Further, Joined, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};
 pub use stream::Stream;
 
@@ -108,6 +108,22 @@ pub struct About<'a> {
 }
 
 impl Finding {
+    /// Something that another detector found; its name stands where a rule's would.
+    pub fn of_other(entity: &str, recognizer: &Arc<str>, span: std::ops::Range<usize>, score: f32) -> Self {
+        Self {
+            entity: entity.into(),
+            start: span.start,
+            end: span.end,
+            score,
+            recognizer: recognizer.clone(),
+            pattern: recognizer.clone(),
+            base: score,
+            validator: None,
+            context: None,
+            against: None,
+        }
+    }
+
     /// Why this was found, in one line, without the value.
     pub fn explanation(&self) -> String {
         let mut text = format!("{} by {}", self.entity, self.recognizer);

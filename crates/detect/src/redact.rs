@@ -5,11 +5,12 @@
 //! takes something out of the text for good; [`ROUNDS_MAX`] bounds what somebody could make of that.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::engine::{Spanned, remainder, settle};
 use crate::operator::{Keys, Operator};
-use crate::{Context, Engine, Pseudonyms, Query, binary, json, pseudonym, token};
+use crate::{Context, Engine, Finding, Pseudonyms, Query, binary, json, pseudonym, token};
 
 const ROUNDS_MAX: usize = 8;
 
@@ -35,6 +36,56 @@ pub struct Redacted {
     pub tokens: Vec<String>,
 }
 
+/// What other detectors found: in which text, where. [`Redactor::asked`] says in which texts they may look.
+#[derive(Clone, Debug, Default)]
+pub struct Further(HashMap<String, Vec<Finding>>);
+
+impl Further {
+    /// Adds what was found in a text. A span that is not in it, on the boundaries of characters, is left out.
+    pub fn add(&mut self, text: &str, findings: impl IntoIterator<Item = Finding>) {
+        let inside = |finding: &Finding| finding.start < finding.end && text.get(finding.start..finding.end).is_some();
+        let mut findings = findings.into_iter().filter(inside).peekable();
+        if findings.peek().is_some() {
+            self.0.entry(text.to_owned()).or_default().extend(findings);
+        }
+    }
+}
+
+/// A redactor that also takes out what others found.
+#[derive(Clone, Copy)]
+pub struct Joined<'a> {
+    redactor: &'a Redactor,
+    further: &'a Further,
+}
+
+impl Joined<'_> {
+    /// As [`Redactor::text`].
+    pub fn text(&self, text: &str) -> Redacted {
+        self.redactor.redact_text(text, Sink::with(Others::Found(self.further))).0
+    }
+
+    /// As [`Redactor::json_after`].
+    pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
+        json::redact(self.redactor, json, false, before, Others::Found(self.further)).map(|(redacted, _)| redacted)
+    }
+
+    /// As [`Redactor::json_frame`].
+    pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
+        json::redact(self.redactor, frame, true, None, Others::Found(self.further)).map(|(redacted, _)| redacted)
+    }
+}
+
+/// What other detectors have to do with a pass over a document.
+#[derive(Default)]
+pub(crate) enum Others<'a> {
+    #[default]
+    None,
+    /// They looked before, and found this.
+    Found(&'a Further),
+    /// They are to look: these are the texts. Nothing is redacted.
+    Asked(Vec<String>),
+}
+
 /// Finds and replaces: an engine and a token key.
 pub struct Redactor {
     engine: Arc<Engine>,
@@ -44,15 +95,25 @@ pub struct Redactor {
 
 /// What one redaction finds, over all strings of a document.
 #[derive(Default)]
-pub(crate) struct Sink {
+pub(crate) struct Sink<'a> {
     findings: Vec<Found>,
     tokens: Vec<String>,
     seen: HashSet<String>,
+    others: Others<'a>,
 }
 
-impl Sink {
-    pub(crate) fn finish(self, text: String) -> Redacted {
-        Redacted { text, findings: self.findings, tokens: self.tokens }
+impl<'a> Sink<'a> {
+    pub(crate) fn with(others: Others<'a>) -> Self {
+        Self { others, ..Self::default() }
+    }
+
+    pub(crate) fn finish(self, text: String) -> (Redacted, Others<'a>) {
+        (Redacted { text, findings: self.findings, tokens: self.tokens }, self.others)
+    }
+
+    /// Whether the pass only asks what others are to look at.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self.others, Others::Asked(_))
     }
 }
 
@@ -75,8 +136,11 @@ impl Redactor {
 
     /// Redacts plain text. A zero byte becomes U+FFFD, because a frame's holes are zero bytes.
     pub fn text(&self, text: &str) -> Redacted {
+        self.redact_text(text, Sink::default()).0
+    }
+
+    fn redact_text<'a>(&self, text: &str, mut sink: Sink<'a>) -> (Redacted, Others<'a>) {
         let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
-        let mut sink = Sink::default();
         let redacted = self.string(&text, Context::NONE, &mut sink);
         sink.finish(redacted.unwrap_or_else(|| text.into_owned()))
     }
@@ -84,17 +148,48 @@ impl Redactor {
     /// Redacts a JSON text: any value, with whitespace around it. What nothing is found in stays byte for byte. `None`
     /// when it does not lex as JSON: use [`Redactor::text`] then.
     pub fn json(&self, json: &str) -> Option<Redacted> {
-        json::redact(self, json, false, None)
+        json::redact(self, json, false, None, Others::None).map(|(redacted, _)| redacted)
     }
 
     /// The same for a JSON text that comes after another in a conversation, whose end is context for it.
     pub fn json_after(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self, json, false, before)
+        json::redact(self, json, false, before, Others::None).map(|(redacted, _)| redacted)
     }
 
     /// The same for a frame: a zero byte where a value may stand is a hole, and is kept.
     pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self, frame, true, None)
+        json::redact(self, frame, true, None, Others::None).map(|(redacted, _)| redacted)
+    }
+
+    /// The same redactor, which also takes out what other detectors found.
+    pub fn with<'a>(&'a self, further: &'a Further) -> Joined<'a> {
+        Joined { redactor: self, further }
+    }
+
+    /// The texts of a plain text in which other detectors may look before [`Joined::text`] redacts it.
+    pub fn asked(&self, text: &str) -> Vec<String> {
+        match self.redact_text(text, Sink::with(Others::Asked(Vec::new()))).1 {
+            Others::Asked(texts) => texts,
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same for [`Joined::json`]: every string, decoded, and those in JSON within strings; no numbers, no plain
+    /// keys, no binary data, and nothing that the policy keeps from being scanned.
+    pub fn asked_of_json(&self, json: &str) -> Option<Vec<String>> {
+        self.asked_of(json, false)
+    }
+
+    /// The same for [`Joined::json_frame`].
+    pub fn asked_of_frame(&self, frame: &str) -> Option<Vec<String>> {
+        self.asked_of(frame, true)
+    }
+
+    fn asked_of(&self, json: &str, holes: bool) -> Option<Vec<String>> {
+        match json::redact(self, json, holes, None, Others::Asked(Vec::new()))?.1 {
+            Others::Asked(texts) => Some(texts),
+            _ => None,
+        }
     }
 
     /// The tokens under which a searcher finds a value, one for every reading that is plausible:
@@ -118,11 +213,15 @@ impl Redactor {
     }
 
     /// Redacts one string; `None` when nothing changes.
-    pub(crate) fn string(&self, text: &str, context: Context<'_>, sink: &mut Sink) -> Option<String> {
+    pub(crate) fn string(&self, text: &str, context: Context<'_>, sink: &mut Sink<'_>) -> Option<String> {
         if let Some(token) = binary::whole(text) {
             return Some(token);
         }
         let mut current = binary::data_urls(text);
+        if let Others::Asked(texts) = &mut sink.others {
+            texts.push(current.unwrap_or_else(|| text.to_owned()));
+            return None;
+        }
         for round in 0..ROUNDS_MAX {
             match self.round(current.as_deref().unwrap_or(text), context, sink, round == 0) {
                 Some(next) => current = Some(next),
@@ -133,7 +232,7 @@ impl Redactor {
     }
 
     /// Redacts the whole of a string, whatever it is: somebody said what always stands there.
-    pub(crate) fn whole(&self, text: &str, entity: &Arc<str>, sink: &mut Sink) -> Option<String> {
+    pub(crate) fn whole(&self, text: &str, entity: &Arc<str>, sink: &mut Sink<'_>) -> Option<String> {
         if text.trim().is_empty() || token::tokens_in(text) == [(0, text.len())] {
             return None;
         }
@@ -143,19 +242,24 @@ impl Redactor {
     }
 
     /// `None` when there is nothing to replace. What may stay is reported in the first round only.
-    fn round(&self, text: &str, context: Context<'_>, sink: &mut Sink, first: bool) -> Option<String> {
+    fn round(&self, text: &str, context: Context<'_>, sink: &mut Sink<'_>, first: bool) -> Option<String> {
         let policy = self.engine.redaction();
         let usual = self.engine.threshold();
         let only: Option<Vec<&str>> = policy.entities.as_ref().map(|only| only.iter().map(String::as_str).collect());
         let query = Query { context, threshold: policy.lowest(usual), entities: only.as_deref(), language: None };
-        let findings = self.engine.analyze(text, &query);
+        let mut findings = self.engine.analyze(text, &query);
+        findings.retain(|f| policy.counts(&f.entity, f.score, &text[f.start..f.end], usual));
+        // Of what is redacted already, others know nothing.
+        if first
+            && let Others::Found(further) = sink.others
+            && let Some(others) = further.0.get(text)
+        {
+            findings = self.joined(text, findings, others);
+        }
         let mut out: Option<String> = None;
         let mut done = 0;
         for finding in findings {
             let value = &text[finding.start..finding.end];
-            if !policy.counts(&finding.entity, finding.score, value, usual) {
-                continue;
-            }
             let found = Found { entity: finding.entity, recognizer: finding.recognizer, score: finding.score };
             let Some(replacement) = self.replacement(found, finding.context.as_deref(), value, sink, first) else {
                 continue;
@@ -171,13 +275,44 @@ impl Redactor {
         })
     }
 
+    /// The engine's findings and those of others, by the same rule as the engine's among each other. What others found has
+    /// passed a threshold of their own; one of the policy for its entity holds for it too.
+    fn joined(&self, text: &str, findings: Vec<Finding>, others: &[Finding]) -> Vec<Finding> {
+        let policy = self.engine.redaction();
+        let tokens = token::tokens_in(text);
+        let mut all = findings;
+        for other in others {
+            let wanted =
+                policy.entities.as_ref().is_none_or(|only| only.iter().any(|entity| **entity == *other.entity));
+            if !wanted || !policy.counts(&other.entity, other.score, &text[other.start..other.end], 0.0) {
+                continue;
+            }
+            // A token stays whole.
+            let mut from = other.start;
+            let inside = tokens.iter().filter(|token| token.0 < other.end && token.1 > other.start);
+            let mut pieces = Vec::new();
+            for &(start, end) in inside {
+                pieces.push((from, start));
+                from = end;
+            }
+            if pieces.is_empty() {
+                all.push(other.clone());
+                continue;
+            }
+            pieces.push((from, other.end));
+            let left = pieces.into_iter().filter_map(|(from, to)| remainder(text, from, to));
+            all.extend(left.map(|(start, end)| other.at(start, end)));
+        }
+        settle(all, |a, b| a.entity.cmp(&b.entity).then_with(|| a.recognizer.cmp(&b.recognizer)), text)
+    }
+
     /// What stands for a value; `None` when it may stay as it is.
     fn replacement(
         &self,
         found: Found,
         context: Option<&str>,
         value: &str,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
         first: bool,
     ) -> Option<String> {
         let operator = self.engine.redaction().operator(&found.entity, &found.recognizer, context);

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
-use crate::{Context, Engine, Finding, Offsets, Pseudonyms, Query, Redactor, Set, Stream, convert_offsets};
+use crate::{Context, Engine, Finding, Further, Offsets, Pseudonyms, Query, Redactor, Set, Stream, convert_offsets};
 
 static REDACTOR: LazyLock<Redactor> =
     LazyLock::new(|| Redactor::new(Arc::new(Engine::embedded(Set::All)), Pseudonyms::new([7; 32])));
@@ -518,4 +518,65 @@ fn a_stream_lets_go_of_what_is_certain() {
     }
     found.extend(stream.finish());
     assert!(found.iter().any(|f| &*f.entity == "PRIVATE_KEY"), "{found:?}");
+}
+
+fn further(found: &[(&str, &str, &str, f32)]) -> Further {
+    let mut further = Further::default();
+    for (text, value, entity, score) in found {
+        let at = text.find(value).unwrap();
+        let finding = Finding::of_other(entity, &Arc::from("external/x"), at..at + value.len(), *score);
+        further.add(text, [finding]);
+    }
+    further
+}
+
+#[test]
+fn others_are_asked_about_every_string_and_nothing_else() {
+    let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new([7; 32]));
+    let body =
+        r#"{"name":"Anna \ud83d\ude00","n":4915112345678,"an odd key":[true,"x"],"args":"{\"who\":\"J\u00f6rg\"}",
+        "image":"DATA","url":"see data:image/png;base64,AAAA"}"#
+            .replace("DATA", &"aB3+".repeat(100));
+    let asked = redactor.asked_of_json(&body).unwrap();
+    assert_eq!(asked, ["Anna 😀", "an odd key", "x", "Jörg", "see [BINARY:3]"]);
+    assert_eq!(redactor.asked("a\0b"), ["a\u{fffd}b"]);
+    assert_eq!(redactor.asked_of_json("no json"), None);
+    assert_eq!(redactor.asked_of_frame("{\"a\":\0,\"b\":\"c\"}").unwrap(), ["c"]);
+}
+
+#[test]
+fn what_others_found_is_taken_out_by_the_rule_that_holds_among_ours() {
+    let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new([7; 32]));
+    let text = "Anna writes to anna@nordwind-bank.de 😀";
+    let others = further(&[
+        (text, "Anna", "PERSON", 0.85),
+        // Ours is surer of what it is, and longer.
+        (text, "anna@nordwind-bank", "PERSON", 0.6),
+        ("another text", "another", "PERSON", 0.9),
+    ]);
+    let redacted = redactor.with(&others).text(text);
+    let entities: Vec<_> = redacted.findings.iter().map(|f| (&*f.entity, &*f.recognizer)).collect();
+    assert_eq!(entities[0], ("PERSON", "external/x"));
+    assert_eq!(entities[1].0, "EMAIL_ADDRESS");
+    assert_eq!(entities.len(), 2);
+    assert!(redacted.text.starts_with("[PERSON:"), "{}", redacted.text);
+    assert!(redacted.text.contains(" writes to [EMAIL_ADDRESS:"), "{}", redacted.text);
+    assert_eq!(redacted.tokens.len(), 2);
+
+    // In JSON, what was found in the decoded string.
+    let json =
+        redactor.with(&further(&[("Jörg", "Jörg", "PERSON", 0.85)])).json(r#"{"who":"J\u00f6rg"}"#, None).unwrap();
+    assert!(json.text.starts_with(r#"{"who":"[PERSON:"#), "{}", json.text);
+
+    // A token is not redacted again, and not cut.
+    let text = format!("said [{}] yes", json.tokens[0]);
+    let others = further(&[(&text, &text[2..], "PERSON", 1.0)]);
+    let again = redactor.with(&others).text(&text);
+    assert!(again.text.contains(&format!("[{}]", json.tokens[0])), "{}", again.text);
+
+    // What is not in the text is left out.
+    let mut odd = Further::default();
+    let span = |span| Finding::of_other("PERSON", &Arc::from("external/x"), span, 1.0);
+    odd.add("é", [span(0..1), span(0..3), span(1..2), span(2..2)]);
+    assert_eq!(redactor.with(&odd).text("é").text, "é");
 }

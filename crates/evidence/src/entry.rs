@@ -252,6 +252,12 @@ pub struct Redaction {
     /// `ENTITY:token`, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<String>,
+    /// The external detectors that answered, and how many of the findings are theirs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external: BTreeMap<String, u32>,
+    /// The external detectors that did not, and a fixed word for why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_failures: BTreeMap<String, String>,
 }
 
 /// The provider's own count of tokens.

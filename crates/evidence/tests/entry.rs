@@ -35,6 +35,8 @@ fn request() -> Entry {
         policy: sha256(b"rules"),
         findings: BTreeMap::from([("EMAIL_ADDRESS".to_owned(), 1)]),
         tokens: vec!["EMAIL_ADDRESS:k7f3q2ab".to_owned()],
+        external: BTreeMap::new(),
+        external_failures: BTreeMap::new(),
     });
     entry.trace = Some("00-4bf9".to_owned());
     entry

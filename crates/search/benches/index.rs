@@ -92,7 +92,13 @@ fn log() -> Log {
         let id = format!("01JDA{n:021}");
         let time = format!("2026-11-22T{:02}:{:02}:{:02}.000000Z", n / 3600 % 24, n / 60 % 60, n % 60);
         let (question, answer) = (numbers.text(WORDS.0), numbers.text(WORDS.1));
-        let mut redaction = Redaction { policy: sha256("policy"), findings: BTreeMap::new(), tokens: vec![] };
+        let mut redaction = Redaction {
+            policy: sha256("policy"),
+            findings: BTreeMap::new(),
+            tokens: vec![],
+            external: BTreeMap::new(),
+            external_failures: BTreeMap::new(),
+        };
         if n % 10 == 0 {
             redaction.findings.insert("EMAIL_ADDRESS".into(), 1);
             redaction.tokens.push(format!("EMAIL_ADDRESS:{:08}", n % 10_000));

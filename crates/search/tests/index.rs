@@ -76,6 +76,8 @@ fn redaction(said: &Said<'_>) -> Option<Redaction> {
         policy: sha256("policy"),
         findings: said.findings.iter().map(|(entity, count)| ((*entity).into(), *count)).collect(),
         tokens: said.tokens.iter().map(|token| (*token).into()).collect(),
+        external: BTreeMap::new(),
+        external_failures: BTreeMap::new(),
     })
 }
 

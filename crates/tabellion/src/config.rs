@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tabellion_external::{Credential, Detector, Service};
 use tabellion_gateway::dialect::Kind;
 use toml::{Table, Value};
 
@@ -25,8 +26,8 @@ pub(crate) enum ConfigError {
     Unknown { key: String, nearest: String },
     #[error("the setting `{key}` must be {expected}")]
     Value { key: String, expected: &'static str },
-    #[error("two upstreams are called `{name}`")]
-    Twice { name: String },
+    #[error("two tables of `{list}` are called `{name}`")]
+    Twice { list: &'static str, name: String },
     #[error(
         "`{key}` is not a loopback address; set network.protected_by_others = true if a proxy in front of it provides TLS and credentials"
     )]
@@ -44,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) redaction: Redaction,
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Vec<Upstream>,
+    pub(crate) external: Vec<External>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +86,117 @@ pub(crate) struct Upstream {
     pub(crate) url: String,
     #[serde(default)]
     pub(crate) default: bool,
+}
+
+/// A further detector, asked over the network.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct External {
+    pub(crate) name: String,
+    kind: ExternalKind,
+    url: Option<String>,
+    project: Option<String>,
+    location: Option<String>,
+    region: Option<String>,
+    key_file: Option<PathBuf>,
+    key_env: Option<String>,
+    timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) on_failure: OnFailure,
+    min_score: Option<f32>,
+    language: Option<String>,
+    #[serde(default)]
+    entities: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ExternalKind {
+    Presidio,
+    GoogleDlp,
+    AwsComprehend,
+    AzureLanguage,
+}
+
+/// What happens to an exchange of which a detector said nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnFailure {
+    /// It is stopped.
+    #[default]
+    Refuse,
+    /// It is recorded with what the others found, and the entry says so.
+    Continue,
+}
+
+/// The members of a `[[external]]`.
+const EXTERNAL: [&str; 13] = [
+    "name",
+    "kind",
+    "url",
+    "project",
+    "location",
+    "region",
+    "key_file",
+    "key_env",
+    "timeout_ms",
+    "on_failure",
+    "min_score",
+    "language",
+    "entities",
+];
+/// Which members only some kinds have.
+const EXTERNAL_OF: [(&str, &[ExternalKind]); 3] = [
+    ("project", &[ExternalKind::GoogleDlp]),
+    ("location", &[ExternalKind::GoogleDlp]),
+    ("region", &[ExternalKind::AwsComprehend]),
+];
+
+const EXTERNAL_TIMEOUT_MS: u64 = 2000;
+const EXTERNAL_MIN_SCORE: f32 = 0.5;
+
+impl External {
+    /// The detector, ready to be asked.
+    pub(crate) fn detector(&self) -> Result<Detector, ConfigError> {
+        let wrong =
+            |key: &str, expected| ConfigError::Value { key: format!("external.{key} of {}", self.name), expected };
+        let needed = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| wrong(key, "set for this kind"));
+        let given = [&self.project, &self.location, &self.region];
+        for ((key, kinds), value) in EXTERNAL_OF.iter().zip(given) {
+            if value.is_some() && !kinds.contains(&self.kind) {
+                return Err(wrong(key, "left out for this kind"));
+            }
+        }
+        let service = match self.kind {
+            ExternalKind::Presidio => Service::Presidio { url: needed("url", &self.url)? },
+            ExternalKind::GoogleDlp => Service::GoogleDlp {
+                project: needed("project", &self.project)?,
+                location: self.location.clone().unwrap_or_else(|| "global".into()),
+                url: self.url.clone(),
+            },
+            ExternalKind::AwsComprehend => {
+                Service::AwsComprehend { region: needed("region", &self.region)?, url: self.url.clone() }
+            }
+            ExternalKind::AzureLanguage => Service::AzureLanguage { url: needed("url", &self.url)? },
+        };
+        let credential = match (&self.key_file, &self.key_env) {
+            (Some(_), Some(_)) => return Err(wrong("key_env", "left out where there is a key_file")),
+            (Some(file), None) => Credential::File(file.clone()),
+            (None, Some(name)) => Credential::Environment(name.clone()),
+            (None, None) if matches!(self.kind, ExternalKind::GoogleDlp | ExternalKind::AzureLanguage) => {
+                return Err(wrong("key_file", "set for this kind, or key_env"));
+            }
+            (None, None) => Credential::None,
+        };
+        let settings = tabellion_external::Settings {
+            service,
+            credential,
+            timeout: std::time::Duration::from_millis(self.timeout_ms.unwrap_or(EXTERNAL_TIMEOUT_MS)),
+            language: self.language.clone().unwrap_or_else(|| "en".into()),
+            min_score: self.min_score.unwrap_or(EXTERNAL_MIN_SCORE),
+            entities: self.entities.clone(),
+        };
+        Detector::new(settings).map_err(|error| wrong(error.key, error.expected))
+    }
 }
 
 impl Config {
@@ -127,12 +240,23 @@ impl Config {
                 return Err(ConfigError::Value { key: "upstream.name".into(), expected });
             }
             if self.upstream[..position].iter().any(|other| other.name == upstream.name) {
-                return Err(ConfigError::Twice { name: upstream.name.clone() });
+                return Err(ConfigError::Twice { list: "upstream", name: upstream.name.clone() });
             }
             if tabellion_gateway::Upstream::new(&upstream.name, upstream.kind, &upstream.url).is_none() {
                 let key = format!("upstream.url of {}", upstream.name);
                 return Err(ConfigError::Value { key, expected: "an http or https URL" });
             }
+        }
+        for (position, external) in self.external.iter().enumerate() {
+            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            if external.name.is_empty() || external.name.len() > 64 || !plain(&external.name) {
+                let expected = "at most 64 letters, digits, `-` and `_`";
+                return Err(ConfigError::Value { key: "external.name".into(), expected });
+            }
+            if self.external[..position].iter().any(|other| other.name == external.name) {
+                return Err(ConfigError::Twice { list: "external", name: external.name.clone() });
+            }
+            external.detector()?;
         }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
             return Err(ConfigError::Value {
@@ -167,7 +291,7 @@ fn is_loopback(address: IpAddr) -> bool {
     }
 }
 
-/// Puts a file's settings over the defaults. A list of upstreams replaces the default one.
+/// Puts a file's settings over the defaults. A list of tables replaces the default one.
 fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
     for (key, value) in own {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -175,9 +299,9 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
             (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
             (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
             (Some(Value::Array(inner)), Value::Array(own)) => {
-                let known: Vec<&str> = ["name", "kind", "url", "default"].to_vec();
-                for upstream in &own {
-                    let keys = upstream.as_table().map(Table::keys).into_iter().flatten();
+                let known = if full == "external" { &EXTERNAL[..] } else { &["name", "kind", "url", "default"] };
+                for one in &own {
+                    let keys = one.as_table().map(Table::keys).into_iter().flatten();
                     for key in keys {
                         if !known.contains(&&**key) {
                             return Err(unknown(&format!("{full}.{key}"), known.iter().copied(), &full));
@@ -207,11 +331,11 @@ fn override_all(table: &mut Table, prefix: &str, environment: &dyn Fn(&str) -> O
         let name = format!("{prefix}_{}", variable(key));
         match value {
             Value::Table(inner) => override_all(inner, &name, environment),
-            Value::Array(upstreams) => {
-                for upstream in upstreams.iter_mut().filter_map(Value::as_table_mut) {
-                    let own = upstream.get("name").and_then(Value::as_str).map(variable).unwrap_or_default();
+            Value::Array(tables) => {
+                for table in tables.iter_mut().filter_map(Value::as_table_mut) {
+                    let own = table.get("name").and_then(Value::as_str).map(variable).unwrap_or_default();
                     if let Some(url) = environment(&format!("{name}_{own}_URL")) {
-                        upstream.insert("url".into(), Value::String(url));
+                        table.insert("url".into(), Value::String(url));
                     }
                 }
             }
@@ -243,6 +367,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
             "a table with name, kind (openai, anthropic, generic) and url"
+        } else if key == "external" {
+            "a table with name, kind (presidio, google_dlp, aws_comprehend, azure_language) and what docs/external.md says"
         } else {
             "of the same kind as its default"
         };
@@ -339,6 +465,41 @@ mod tests {
         ] {
             assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);
         }
+        let external = |rest: &str| parse(&format!("[[external]]\nname = \"x\"\n{rest}"), &[]).unwrap_err().to_string();
+        for (text, message) in [
+            ("kid = \"presidio\"", "there is no setting `external.kid`; did you mean `external.kind`?"),
+            (
+                "kind = \"sk-secret\"",
+                "the setting `external` must be a table with name, kind (presidio, google_dlp, aws_comprehend, \
+                 azure_language) and what docs/external.md says",
+            ),
+            ("kind = \"presidio\"", "the setting `external.url of x` must be set for this kind"),
+            (
+                "kind = \"presidio\"\nurl = \"sk-secret\"",
+                "the setting `external.url of x` must be an http or https URL",
+            ),
+            (
+                "kind = \"presidio\"\nurl = \"http://x\"\nregion = \"r\"",
+                "the setting `external.region of x` must be left out for this kind",
+            ),
+            (
+                "kind = \"azure_language\"\nurl = \"https://x\"",
+                "the setting `external.key_file of x` must be set for this kind, or key_env",
+            ),
+            (
+                "kind = \"aws_comprehend\"\nregion = \"r\"\nmin_score = 2.0",
+                "the setting `external.min_score of x` must be 0.0 to 1.0",
+            ),
+        ] {
+            assert_eq!(external(text), message);
+        }
+        let config = parse(
+            "[[external]]\nname = \"x\"\nkind = \"presidio\"\nurl = \"http://x\"\non_failure = \"continue\"",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.external[0].on_failure, OnFailure::Continue);
+        assert!(parse("", &[]).unwrap().external.is_empty(), "off by default");
         assert!(matches!(parse("[gateway]\nlisten = \"0.0.0.0:1\"", &[]), Err(ConfigError::Exposed { .. })));
         parse("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true", &[]).unwrap();
         assert!(matches!(parse("", &[("TABELLION_LEDGER_PUBLISH_MS", "soon")]), Err(ConfigError::Value { .. })));

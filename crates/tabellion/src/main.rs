@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod commands;
 mod config;
+mod external;
 mod failure;
 mod indexer;
 mod metrics;

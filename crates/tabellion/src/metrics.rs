@@ -22,6 +22,11 @@ struct Entity {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Detector {
+    detector: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Custody {
     kind: String,
 }
@@ -32,6 +37,8 @@ pub(crate) struct Metrics {
     exchanges: Family<Exchange, Counter>,
     findings: Family<Entity, Counter>,
     redacted_exchanges: Counter,
+    external_failures: Family<Detector, Counter>,
+    external: Histogram,
     redact: Histogram,
     append: Histogram,
     overhead: Histogram,
@@ -49,6 +56,8 @@ impl Metrics {
             exchanges: Family::default(),
             findings: Family::default(),
             redacted_exchanges: Counter::default(),
+            external_failures: Family::default(),
+            external: seconds(),
             redact: seconds(),
             append: seconds(),
             overhead: seconds(),
@@ -64,6 +73,12 @@ impl Metrics {
             "Exchanges in which something was redacted",
             metrics.redacted_exchanges.clone(),
         );
+        r.register(
+            "external_failures",
+            "Asks that an external detector did not answer as it should, by detector",
+            metrics.external_failures.clone(),
+        );
+        r.register("external_seconds", "Time until the external detectors had answered", metrics.external.clone());
         r.register("redact_seconds", "Time to redact and commit to a body", metrics.redact.clone());
         r.register("append_seconds", "Time until an entry was durable", metrics.append.clone());
         r.register("overhead_seconds", "Time that Tabellion added to an exchange", metrics.overhead.clone());
@@ -82,6 +97,19 @@ impl Metrics {
 
     pub(crate) fn findings(&self, entity: &str, count: u64) {
         self.findings.get_or_create(&Entity { entity: entity.to_owned() }).inc_by(count);
+    }
+
+    /// A detector that never failed is there with 0.
+    pub(crate) fn external(&self, detector: &str) {
+        drop(self.external_failures.get_or_create(&Detector { detector: detector.to_owned() }));
+    }
+
+    pub(crate) fn external_failed(&self, detector: &str) {
+        self.external_failures.get_or_create(&Detector { detector: detector.to_owned() }).inc();
+    }
+
+    pub(crate) fn external_seconds(&self, time: Duration) {
+        self.external.observe(time.as_secs_f64());
     }
 
     pub(crate) fn redact_seconds(&self, time: Duration) {

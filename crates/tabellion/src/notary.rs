@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
-use tabellion_detect::{Found, Redacted, Redactor};
+use tabellion_detect::{Found, Joined, Redacted, Redactor};
 use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Split, split_request, split_response};
 use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
 
+use crate::external::{Checked, Externals, RECOGNIZER, Unchecked};
 use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 
@@ -27,7 +28,7 @@ const LABEL_CHARS_MAX: usize = 256;
 /// The longest method and path that is kept, in characters.
 const OPERATION_CHARS_MAX: usize = 2_000;
 /// Tags beyond these are left out.
-const TAGS_MAX: usize = 32;
+pub(crate) const TAGS_MAX: usize = 32;
 /// An entry longer than this puts its lists into a manifest. Less than a leaf's 65,535 bytes.
 const ENTRY_BYTES_ROOMY: usize = 48_000;
 /// How many bytes of redacted parts are remembered so that they need not be redacted again.
@@ -44,6 +45,7 @@ pub(crate) enum Side {
 pub(crate) struct Notary {
     ledger: Arc<Ledger>,
     redactor: Redactor,
+    externals: Externals,
     policy: Hash,
     secrets: Secrets,
     /// Of this process, and in memory only.
@@ -59,6 +61,8 @@ const BEFORE_BYTES: usize = 256;
 struct KnownPart {
     redacted: ledger::Part,
     findings: BTreeMap<String, u32>,
+    /// Which of them are external detectors'.
+    external: BTreeMap<String, u32>,
     tokens: Vec<String>,
 }
 
@@ -82,7 +86,13 @@ impl KnownParts {
 }
 
 impl Notary {
-    pub(crate) fn new(ledger: Arc<Ledger>, redactor: Redactor, secrets: Secrets, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        redactor: Redactor,
+        externals: Externals,
+        secrets: Secrets,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let mut known_key = [0; 32];
         // Without randomness another secret serves: the hashes are only ever in memory.
         if getrandom::fill(&mut known_key).is_err() {
@@ -90,7 +100,7 @@ impl Notary {
         }
         let policy = Hash(redactor.engine().policy());
         let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
-        Self { ledger, redactor, policy, secrets, known_key, known, metrics }
+        Self { ledger, redactor, externals, policy, secrets, known_key, known, metrics }
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -106,6 +116,11 @@ impl Notary {
         hasher.update(before);
         hasher.update(raw);
         Hash(hasher.finalize().into())
+    }
+
+    /// Whether external detectors are to be asked.
+    pub(crate) fn asks(&self) -> bool {
+        !self.externals.is_empty()
     }
 
     fn lock_known(&self) -> MutexGuard<'_, KnownParts> {
@@ -130,13 +145,17 @@ impl Notary {
     /// Appends a draft; returns its index once it is durable.
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let started = std::time::Instant::now();
-        let Draft { mut entry, mut parts, fresh, findings, tokens, states_policy, .. } = draft;
+        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, .. } = draft;
+        for detector in checked.answered {
+            external.entry(detector).or_default();
+        }
+        let external_failures = checked.failures;
         let policy = self.policy;
         for (entity, count) in &findings {
             self.metrics.findings(entity, u64::from(*count));
         }
-        if states_policy || !findings.is_empty() || entry.content.is_some() {
-            entry.redaction = Some(Redaction { policy, findings, tokens });
+        if states_policy || !findings.is_empty() || !external_failures.is_empty() || entry.content.is_some() {
+            entry.redaction = Some(Redaction { policy, findings, tokens, external, external_failures });
         }
         let bytes = match entry.to_bytes() {
             Ok(bytes) if bytes.len() <= ENTRY_BYTES_ROOMY => bytes,
@@ -206,7 +225,9 @@ pub(crate) struct Draft {
     findings: BTreeMap<String, u32>,
     tokens: Vec<String>,
     seen: BTreeSet<String>,
+    external: BTreeMap<String, u32>,
     states_policy: bool,
+    checked: Checked,
 }
 
 impl Draft {
@@ -223,7 +244,9 @@ impl Draft {
             findings: BTreeMap::new(),
             tokens: Vec::new(),
             seen: BTreeSet::new(),
+            external: BTreeMap::new(),
             states_policy: false,
+            checked: Checked::default(),
         }
     }
 
@@ -237,6 +260,17 @@ impl Draft {
         !self.findings.is_empty()
     }
 
+    /// Asks the external detectors about texts before they are redacted, if there are any; what they find is taken out of
+    /// whatever else goes into this draft.
+    pub(crate) async fn check(&mut self, notary: &Notary, texts: Vec<String>) -> Result<(), Unchecked> {
+        notary.externals.check(texts, &notary.metrics, &mut self.checked).await
+    }
+
+    /// Takes over who failed in another draft.
+    pub(crate) fn failed_as(&mut self, other: Self) {
+        self.checked.failures = other.checked.failures;
+    }
+
     /// Redacts a short text that a caller or a provider chose, and counts what was found.
     pub(crate) fn label(&mut self, notary: &Notary, text: &str) -> String {
         self.short(notary, text, LABEL_CHARS_MAX)
@@ -245,10 +279,7 @@ impl Draft {
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an
     /// e-mail address stands in a path; also what was so twice, as a URL within a URL is.
     pub(crate) fn operation(&mut self, notary: &Notary, method: &str, path: &str) -> String {
-        let decoded = decoded(path);
-        // Nothing that looks like a line break or another control character gets into a record's label.
-        let decoded: String = decoded.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        format!("{method} {}", self.short(notary, &decoded, OPERATION_CHARS_MAX))
+        format!("{method} {}", self.short(notary, &path_text(path), OPERATION_CHARS_MAX))
     }
 
     pub(crate) fn tags<'a>(&mut self, notary: &Notary, tags: impl Iterator<Item = (&'a str, &'a str)>) {
@@ -263,18 +294,20 @@ impl Draft {
         if text.len() > 32 * chars_max {
             return "(too long)".to_owned();
         }
-        let redacted = notary.redactor.text(text);
-        let (counts, tokens) = (tabellion_detect::counts(&redacted.findings), redacted.tokens);
-        self.count(&counts, &tokens);
+        let redacted = notary.redactor.with(&self.checked.further).text(text);
+        let counts = tabellion_detect::counts(&redacted.findings);
+        self.count(&counts, &redacted.tokens, &external_counts(&redacted.findings));
         match redacted.text.char_indices().nth(chars_max) {
             Some((end, _)) => format!("{}…", &redacted.text[..end]),
             None => redacted.text,
         }
     }
 
-    fn count(&mut self, findings: &BTreeMap<String, u32>, tokens: &[String]) {
-        for (entity, count) in findings {
-            *self.findings.entry(entity.clone()).or_default() += count;
+    fn count(&mut self, findings: &BTreeMap<String, u32>, tokens: &[String], external: &BTreeMap<String, u32>) {
+        for (into, from) in [(&mut self.findings, findings), (&mut self.external, external)] {
+            for (name, count) in from {
+                *into.entry(name.clone()).or_default() += count;
+            }
         }
         for token in tokens {
             if self.seen.insert(token.clone()) {
@@ -286,23 +319,26 @@ impl Draft {
     /// Says that there is no content, and commits to the bytes.
     pub(crate) fn omit(&mut self, why: Omitted, original: Option<Commitment>) {
         self.entry.content = Some(Content { omitted: Some(why), ..Content::default() });
-        self.entry.original = original.map(|commitment| {
-            let (bytes, commitment) = commitment.finish();
-            Original { bytes, commitment, parts: Vec::new() }
-        });
+        original.into_iter().for_each(|original| self.withhold(original));
+    }
+
+    /// Commits to the bytes, and says nothing of the content.
+    pub(crate) fn withhold(&mut self, original: Commitment) {
+        let (bytes, commitment) = original.finish();
+        self.entry.original = Some(Original { bytes, commitment, parts: Vec::new() });
     }
 
     /// Redacts a body, in parts, and commits to each of them and to the whole.
-    pub(crate) fn content(&mut self, notary: &Notary, dialect: Dialect, side: Side, body: &str, original: Commitment) {
+    pub(crate) fn content(&mut self, notary: &Notary, body: Body<'_>, original: Commitment) {
         let started = std::time::Instant::now();
-        let split = match side {
-            Side::Request => split_request(dialect, body),
-            Side::Response => split_response(dialect, body),
-        };
-        let pieces = self.redact_split(notary, side, body, &split).unwrap_or_else(|| {
-            let whole = notary.redactor.json(body).unwrap_or_else(|| notary.redactor.text(&unescaped(body)));
+        let redactor = notary.redactor.with(&self.checked.further);
+        let pieces = redact_split(redactor, &body).unwrap_or_else(|| {
+            let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&unescaped(&body.text)));
             Pieces { frame: known(whole), parts: Vec::new() }
         });
+        // What was not looked at by everybody is looked at again when it comes again.
+        let remembers = self.checked.failures.is_empty();
+        let Body { text: body, split, .. } = body;
         let split = if pieces.parts.is_empty() { Split::default() } else { split };
 
         let mut listed = vec![pieces.frame.listed("frame")];
@@ -316,15 +352,15 @@ impl Draft {
                 bytes += bytes_of.len() as u64;
             }
         }
-        self.count(&pieces.frame.findings, &pieces.frame.tokens);
+        self.count(&pieces.frame.findings, &pieces.frame.tokens, &pieces.frame.external);
         self.parts.push(pieces.frame.redacted.clone());
         for (Piece { part, is_new, key }, span) in pieces.parts.into_iter().zip(&split.parts) {
             listed.push(part.listed(&span.role));
-            self.count(&part.findings, &part.tokens);
+            self.count(&part.findings, &part.tokens, &part.external);
             if is_new {
                 self.parts.push(part.redacted.clone());
             }
-            self.fresh.extend(key.map(|key| (key, part)));
+            self.fresh.extend(key.filter(|_| remembers).map(|key| (key, part)));
         }
         let commitments = split
             .parts
@@ -345,35 +381,95 @@ impl Draft {
         self.entry.original = Some(Original { bytes, commitment, parts: commitments });
         notary.metrics.redact_seconds(started.elapsed());
     }
+}
 
-    /// `None` when the pieces do not fit each other: then the body is redacted as one.
-    fn redact_split(&self, notary: &Notary, side: Side, body: &str, split: &Split) -> Option<Pieces> {
-        if split.parts.is_empty() {
-            return None;
-        }
-        let frame = String::from_utf8(split.frame(body.as_bytes())).ok()?;
-        let frame = known(notary.redactor.json_frame(&frame)?);
-        let holes = frame.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
-        if holes != split.parts.len() {
-            return None;
-        }
-        let mut parts = Vec::with_capacity(split.parts.len());
+/// A body, split, with what the log has of it.
+pub(crate) struct Body<'a> {
+    text: Cow<'a, str>,
+    split: Split,
+    /// Of each part of the split. Held from here on, so that what was not asked about because it is known stays known.
+    known: Vec<Known>,
+}
+
+struct Known {
+    /// The key under which a part of a request is known. Answers are new; only requests repeat what was said before.
+    key: Option<Hash>,
+    part: Option<Arc<KnownPart>>,
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn read(notary: &Notary, dialect: Dialect, side: Side, text: Cow<'a, str>) -> Self {
+        let split = match side {
+            Side::Request => split_request(dialect, &text),
+            Side::Response => split_response(dialect, &text),
+        };
+        let mut known = Vec::with_capacity(split.parts.len());
         let mut before = None;
         for span in &split.parts {
-            let raw = &body[span.range.clone()];
+            let raw = &text[span.range.clone()];
             let said = before.replace(raw);
-            // Answers are new; only requests repeat what was said before.
             let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), said));
-            if let Some(key) = key
-                && let Some(part) = notary.lock_known().parts.get(&key)
-            {
-                parts.push(Piece { part: part.clone(), is_new: false, key: None });
-                continue;
-            }
-            parts.push(Piece { part: Arc::new(known(notary.redactor.json_after(raw, said)?)), is_new: true, key });
+            let part = key.and_then(|key| notary.lock_known().parts.get(&key).cloned());
+            known.push(Known { key, part });
         }
-        Some(Pieces { frame, parts })
+        Self { text, split, known }
     }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The texts that external detectors are to look at: those in what is not known.
+    pub(crate) fn asked(&self, notary: &Notary) -> Vec<String> {
+        let redactor = &notary.redactor;
+        self.asked_split(redactor)
+            .or_else(|| redactor.asked_of_json(&self.text))
+            .unwrap_or_else(|| redactor.asked(&unescaped(&self.text)))
+    }
+
+    fn asked_split(&self, redactor: &Redactor) -> Option<Vec<String>> {
+        let mut texts = redactor.asked_of_frame(&self.frame()?)?;
+        for (raw, _, known) in self.parts() {
+            if known.part.is_none() {
+                texts.extend(redactor.asked_of_json(raw)?);
+            }
+        }
+        Some(texts)
+    }
+
+    /// `None` without parts.
+    fn frame(&self) -> Option<String> {
+        if self.split.parts.is_empty() {
+            return None;
+        }
+        String::from_utf8(self.split.frame(self.text.as_bytes())).ok()
+    }
+
+    /// Each part, and the one before it.
+    fn parts(&self) -> impl Iterator<Item = (&str, Option<&str>, &Known)> {
+        let mut before = None;
+        self.split.parts.iter().zip(&self.known).map(move |(span, known)| {
+            let raw = &self.text[span.range.clone()];
+            (raw, before.replace(raw), known)
+        })
+    }
+}
+
+/// `None` when the pieces do not fit each other: then the body is redacted as one.
+fn redact_split(redactor: Joined<'_>, body: &Body<'_>) -> Option<Pieces> {
+    let frame = known(redactor.json_frame(&body.frame()?)?);
+    let holes = frame.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
+    if holes != body.split.parts.len() {
+        return None;
+    }
+    let mut parts = Vec::with_capacity(body.split.parts.len());
+    for (raw, said, seen) in body.parts() {
+        parts.push(match &seen.part {
+            Some(part) => Piece { part: part.clone(), is_new: false, key: None },
+            None => Piece { part: Arc::new(known(redactor.json(raw, said)?)), is_new: true, key: seen.key },
+        });
+    }
+    Some(Pieces { frame, parts })
 }
 
 struct Pieces {
@@ -402,8 +498,24 @@ impl KnownPart {
 
 fn known(redacted: Redacted) -> KnownPart {
     let Redacted { text, findings, tokens } = redacted;
-    let findings: BTreeMap<String, u32> = tabellion_detect::counts(&findings as &[Found]);
-    KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, tokens }
+    let external = external_counts(&findings);
+    let findings = tabellion_detect::counts(&findings);
+    KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, external, tokens }
+}
+
+/// How many findings are whose, of the external detectors.
+fn external_counts(findings: &[Found]) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for detector in findings.iter().filter_map(|found| found.recognizer.strip_prefix(RECOGNIZER)) {
+        *counts.entry(detector.to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// A path as it is recorded, before it is redacted.
+pub(crate) fn path_text(path: &str) -> String {
+    // Nothing that looks like a line break or another control character gets into a record's label.
+    decoded(path).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// How often a path is decoded: a URL in a URL in a URL, and then some.

@@ -1,11 +1,11 @@
 //! The order in which an exchange happens. Nothing else knows it.
 //!
 //! 1. Find the upstream, read the body. A crash here: nothing happened.
-//! 2. Commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
+//! 2. Ask the external detectors, if there are any; commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
 //!    recorded is refused with 503, and nothing goes upstream.
 //! 3. Send the request on. A crash from here on: the start-up closes the exchange as `interrupted`.
 //! 4. Relay the answer as it comes, all but its end.
-//! 5. Put the answer together, commit, redact, append `exchange.response`, and wait until it is durable.
+//! 5. Put the answer together, ask, commit, redact, append `exchange.response`, and wait until it is durable.
 //! 6. Release the end. A crash before: the client has no whole answer, and the log says how much it may have had.
 //!
 //! The bytes that are relayed are never those that are redacted, so no defect in redaction can reach an answer.
@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Progress, StreamDecoder, error_body, request_facts, response_facts,
@@ -33,7 +33,8 @@ use tabellion_gateway::{
 use tabellion_ledger::AppendError;
 use tokio::sync::oneshot;
 
-use crate::notary::{Commitment, Draft, Notary, Side};
+use crate::external::Unchecked;
+use crate::notary::{self, Body, Commitment, Draft, Notary, Side};
 
 /// A plain answer up to this size is passed on only once it is recorded; of a larger one, only the end waits.
 const PLAIN_BYTES_HELD: usize = 1 << 20;
@@ -89,6 +90,46 @@ const UPGRADE: Refusal = Refusal(
     "upgrade_unsupported",
     "This gateway does not record upgraded connections, so it does not pass them on.",
 );
+
+const NOT_CHECKED: Refusal = Refusal(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "external_failed",
+    "A detector that this gateway must ask did not answer, so the exchange was stopped. Try again later, and tell the \
+     operator of the gateway.",
+);
+
+/// A request that is refused, and if it is because it could not be checked, the draft that says who failed.
+struct Rejected(Refusal, Option<Draft>);
+
+impl From<Refusal> for Rejected {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal, None)
+    }
+}
+
+/// Why a client gets no answer though there is one.
+#[derive(Clone, Copy)]
+enum Withheld {
+    NotRecorded(AppendError),
+    NotChecked,
+}
+
+impl Withheld {
+    fn log(self) {
+        match self {
+            Self::NotRecorded(error) => log_not_recorded(error),
+            // Whoever did not answer is in the log by its name.
+            Self::NotChecked => {}
+        }
+    }
+
+    fn says(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotRecorded(_) => ("not_recorded", NOT_RECORDED),
+            Self::NotChecked => (NOT_CHECKED.1, NOT_CHECKED.2),
+        }
+    }
+}
 
 /// What an exchange has established about itself once its request is durable.
 struct Begun {
@@ -184,12 +225,12 @@ impl Pipeline {
             return;
         };
         if head.headers.contains_key(header::UPGRADE) || head.method == http::Method::CONNECT {
-            return self.refuse(&head, &target, UPGRADE, reply).await;
+            return self.refuse(&head, &target, UPGRADE.into(), reply).await;
         }
         let body = match read_body(body, self.bounds.request_bytes_max, self.bounds.request_timeout).await {
             Ok(body) => body,
-            Err(ReadError::TooLarge) => return self.refuse(&head, &target, TOO_LARGE, reply).await,
-            Err(ReadError::TooSlow) => return self.refuse(&head, &target, TOO_SLOW, reply).await,
+            Err(ReadError::TooLarge) => return self.refuse(&head, &target, TOO_LARGE.into(), reply).await,
+            Err(ReadError::TooSlow) => return self.refuse(&head, &target, TOO_SLOW.into(), reply).await,
             // Nobody is there to answer, and nothing was asked of the model.
             Err(ReadError::BrokeOff) => return,
         };
@@ -197,7 +238,7 @@ impl Pipeline {
         // 2. Record the request.
         let (draft, dialect) = match self.request_draft(&head, &target, &body).await {
             Ok(draft) => draft,
-            Err(refusal) => return self.refuse(&head, &target, refusal, reply).await,
+            Err(rejected) => return self.refuse(&head, &target, rejected, reply).await,
         };
         let (id, redacted) = (draft.entry.id.clone(), draft.redacted());
         let entry = match self.notary.append(draft).await {
@@ -242,7 +283,7 @@ impl Pipeline {
         head: &Parts,
         target: &Target<'_>,
         body: &Bytes,
-    ) -> Result<(Draft, Dialect), Refusal> {
+    ) -> Result<(Draft, Dialect), Rejected> {
         let dialect = Dialect::of(target.upstream.kind, head.method.as_str(), target.path);
         let readable = readable(&head.headers, body, self.bounds.request_bytes_max).map_err(|error| match error {
             DecodeError::TooLarge => TOO_LARGE,
@@ -250,9 +291,18 @@ impl Pipeline {
             _ => MALFORMED_ENCODING,
         })?;
         let notary = &self.notary;
-        let mut draft = self.labelled(head, target);
-        if let Readable::Text(text) = &readable {
-            let facts = request_facts(dialect, text.as_bytes());
+        let mut draft = Draft::new(Kind::Request, None);
+        let labels = Labels::of(head);
+        let facts = match &readable {
+            Readable::Text(text) => Some(request_facts(dialect, text.as_bytes())),
+            _ => None,
+        };
+        let Ok(prepared) = prepare(notary, &mut draft, dialect, Side::Request, readable, labels.texts(target)).await
+        else {
+            return Err(Rejected(NOT_CHECKED, Some(draft)));
+        };
+        self.label(&mut draft, head, target, labels);
+        if let Some(facts) = facts {
             draft.entry.model = facts.model.map(|model| draft.label(notary, model.expose()));
             if let (None, Some(case)) = (&draft.entry.case, facts.case) {
                 draft.entry.case = Some(draft.label(notary, case.expose()));
@@ -269,45 +319,38 @@ impl Pipeline {
         }
         let mut commitment = notary.commit(&draft.entry.id);
         commitment.update(body);
-        record_content(notary, &mut draft, dialect, Side::Request, readable, commitment);
+        record_content(notary, &mut draft, prepared, commitment);
         Ok((draft, dialect))
     }
 
-    /// A request's draft with what its head says.
-    fn labelled(&self, head: &Parts, target: &Target<'_>) -> Draft {
+    /// Puts what its head says into a request's draft.
+    fn label(&self, draft: &mut Draft, head: &Parts, target: &Target<'_>, labels: Labels) {
         let notary = &self.notary;
-        let mut draft = Draft::new(Kind::Request, None);
         draft.entry.upstream = Some(target.upstream.name.clone());
         draft.entry.operation = Some(draft.operation(notary, head.method.as_str(), target.path));
-        let text = |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        if let Some(case) = text("x-tabellion-case") {
-            draft.entry.case = Some(draft.label(notary, &case));
-        }
-        if let Some(actor) = text("x-tabellion-actor") {
-            draft.entry.actor = Some(draft.label(notary, &actor));
-        }
-        if let Some(trace) = text("traceparent") {
-            draft.entry.trace = Some(draft.label(notary, &trace));
-        }
-        let tags = head.headers.iter().filter_map(|(name, value)| {
-            let name = name.as_str();
-            let tag = name.strip_prefix("x-tabellion-tag-").or_else(|| name.strip_prefix("helicone-property-"))?;
-            Some((tag, value.to_str().ok()?))
-        });
-        draft.tags(notary, tags);
-        if let Some(metadata) = text("x-portkey-metadata")
-            && let Ok(metadata) =
-                serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&metadata)
-        {
-            draft.tags(notary, metadata.iter().filter_map(|(name, value)| Some((&**name, value.as_str()?))));
-        }
-        draft
+        draft.entry.case = labels.case.map(|case| draft.label(notary, &case));
+        draft.entry.actor = labels.actor.map(|actor| draft.label(notary, &actor));
+        draft.entry.trace = labels.trace.map(|trace| draft.label(notary, &trace));
+        draft.tags(notary, labels.tags.iter().map(|(name, value)| (&**name, &**value)));
     }
 
     /// Records that a request was not passed on, and says so.
-    async fn refuse(&self, head: &Parts, target: &Target<'_>, refusal: Refusal, reply: Reply) {
-        let Refusal(status, reason, message) = refusal;
-        let mut request = self.labelled(head, target);
+    async fn refuse(&self, head: &Parts, target: &Target<'_>, rejected: Rejected, reply: Reply) {
+        let Rejected(Refusal(status, reason, message), unchecked) = rejected;
+        let mut request = Draft::new(Kind::Request, None);
+        let labels = Labels::of(head);
+        // What nobody could check is not recorded, and that is all that the head says.
+        let checked = match unchecked {
+            Some(unchecked) => {
+                request.failed_as(unchecked);
+                false
+            }
+            None => request.check(&self.notary, labels.texts(target)).await.is_ok(),
+        };
+        if checked {
+            self.label(&mut request, head, target, labels);
+        }
+        request.entry.upstream = Some(target.upstream.name.clone());
         let why = if status == StatusCode::PAYLOAD_TOO_LARGE { Omitted::TooLarge } else { Omitted::Binary };
         request.omit(why, None);
         let (id, redacted) = (request.entry.id.clone(), request.redacted());
@@ -392,12 +435,28 @@ impl Pipeline {
         };
         draft.entry.outcome = Some(outcome);
         draft.entry.reason = reason.map(str::to_owned);
+        let mut model = None;
         if let Readable::Text(text) = &readable {
             let facts = response_facts(begun.dialect, text.as_bytes());
-            draft.entry.model = facts.model.map(|model| draft.label(&self.notary, model.expose()));
+            model = facts.model;
             draft.entry.usage = facts.usage.map(|(input, output)| Usage { input: Some(input), output: Some(output) });
         }
-        record_content(&self.notary, &mut draft, begun.dialect, Side::Response, readable, commitment);
+        let takes_events = is_stream && encoding.is_none();
+        let (dialect, notary) = (begun.dialect, &self.notary);
+        let Ok(prepared) = prepare(notary, &mut draft, dialect, Side::Response, readable, Vec::new()).await else {
+            draft.withhold(commitment);
+            if outcome == Outcome::Complete {
+                draft.entry.outcome = Some(Outcome::Interrupted);
+            }
+            draft.entry.reason = Some(NOT_CHECKED.1.into());
+            let why = match self.finish(&mut begun, target, draft).await {
+                Ok(()) => Withheld::NotChecked,
+                Err(error) => Withheld::NotRecorded(error),
+            };
+            return client.withhold(target.upstream.kind, takes_events, why).await;
+        };
+        draft.entry.model = model.map(|model| draft.label(notary, model.expose()));
+        record_content(notary, &mut draft, prepared, commitment);
         if stream.is_some()
             && let Some(content) = &mut draft.entry.content
             && content.omitted.is_none()
@@ -410,7 +469,9 @@ impl Pipeline {
         self.notary.metrics.overhead_seconds(begun.before + ended.elapsed());
         match recorded {
             Ok(()) => client.release(end).await,
-            Err(error) => client.withhold(target.upstream.kind, is_stream && encoding.is_none(), error).await,
+            Err(error) => {
+                client.withhold(target.upstream.kind, takes_events, Withheld::NotRecorded(error)).await;
+            }
         }
     }
 
@@ -505,24 +566,87 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Redacts a body into a draft. A large one gets a thread of its own for that long.
-fn record_content(
+/// What a request's head says of it.
+struct Labels {
+    case: Option<String>,
+    actor: Option<String>,
+    trace: Option<String>,
+    tags: Vec<(String, String)>,
+}
+
+impl Labels {
+    fn of(head: &Parts) -> Self {
+        let text =
+            |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let tags = head.headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str();
+            let tag = name.strip_prefix("x-tabellion-tag-").or_else(|| name.strip_prefix("helicone-property-"))?;
+            Some((tag.to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        let mut tags: Vec<_> = tags.take(notary::TAGS_MAX).collect();
+        if let Some(metadata) = text("x-portkey-metadata")
+            && let Ok(metadata) =
+                serde_json::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&metadata)
+        {
+            let metadata = metadata.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+            tags.extend(metadata.take(notary::TAGS_MAX));
+        }
+        let (case, actor, trace) = (text("x-tabellion-case"), text("x-tabellion-actor"), text("traceparent"));
+        Self { case, actor, trace, tags }
+    }
+
+    /// What external detectors are to look at. A trace that is one is new every time, and says nothing of anybody.
+    fn texts(&self, target: &Target<'_>) -> Vec<String> {
+        let tags = self.tags.iter().flat_map(|(name, value)| [name, value]);
+        let trace = self.trace.as_ref().filter(|trace| !trace.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
+        let labels = [self.case.as_ref(), self.actor.as_ref(), trace].into_iter().flatten().chain(tags);
+        labels.cloned().chain([notary::path_text(target.path)]).collect()
+    }
+}
+
+/// A body, with what is to be asked about it asked.
+enum Prepared<'a> {
+    Omitted(Omitted),
+    Body(Body<'a>),
+}
+
+/// Reads a body, and asks the external detectors about it and about `labels`.
+async fn prepare<'a>(
     notary: &Notary,
     draft: &mut Draft,
     dialect: Dialect,
     side: Side,
-    readable: Readable<'_>,
-    commitment: Commitment,
-) {
-    match readable {
-        Readable::Empty => draft.omit(Omitted::Empty, None),
-        Readable::Binary => draft.omit(Omitted::Binary, Some(commitment)),
-        Readable::TooLarge => draft.omit(Omitted::TooLarge, Some(commitment)),
-        Readable::Text(text) if text.len() > INLINE_BYTES_MAX => {
-            tokio::task::block_in_place(|| draft.content(notary, dialect, side, &text, commitment));
+    readable: Readable<'a>,
+    labels: Vec<String>,
+) -> Result<Prepared<'a>, Unchecked> {
+    let prepared = match readable {
+        Readable::Empty => Prepared::Omitted(Omitted::Empty),
+        Readable::Binary => Prepared::Omitted(Omitted::Binary),
+        Readable::TooLarge => Prepared::Omitted(Omitted::TooLarge),
+        Readable::Text(text) => Prepared::Body(apart(text.len(), || Body::read(notary, dialect, side, text))),
+    };
+    if notary.asks() {
+        let mut texts = labels;
+        if let Prepared::Body(body) = &prepared {
+            texts.extend(apart(body.bytes(), || body.asked(notary)));
         }
-        Readable::Text(text) => draft.content(notary, dialect, side, &text, commitment),
+        draft.check(notary, texts).await?;
     }
+    Ok(prepared)
+}
+
+/// Redacts a body into a draft.
+fn record_content(notary: &Notary, draft: &mut Draft, prepared: Prepared<'_>, commitment: Commitment) {
+    match prepared {
+        Prepared::Omitted(Omitted::Empty) => draft.omit(Omitted::Empty, None),
+        Prepared::Omitted(why) => draft.omit(why, Some(commitment)),
+        Prepared::Body(body) => apart(body.bytes(), || draft.content(notary, body, commitment)),
+    }
+}
+
+/// Work on so many bytes. Much gets a thread of its own for that long.
+fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes > INLINE_BYTES_MAX { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// A body as far as it can be read.
@@ -875,19 +999,20 @@ impl Client {
         }
     }
 
-    /// The answer could not be recorded, so its end stays here. A client that has nothing yet gets a clear error; one
+    /// The answer could not be recorded, or not be checked, so its end stays here. A client that has nothing yet gets a clear error; one
     /// that has the beginning of a stream gets an error event; and the answer is broken off. Within any other answer
     /// words of ours would pass for the provider's.
-    async fn withhold(mut self, kind: dialect::Kind, takes_events: bool, error: AppendError) {
+    async fn withhold(mut self, kind: dialect::Kind, takes_events: bool, why: Withheld) {
+        why.log();
+        let (code, message) = why.says();
         if let Some((reply, _)) = self.head.take() {
-            let _ = reply.send(not_recorded(kind, error));
+            let _ = reply.send(own_answer(kind, StatusCode::SERVICE_UNAVAILABLE, code, message, None));
             return;
         }
-        log_not_recorded(error);
         if !takes_events {
             return;
         }
-        let body = error_body(kind, 503, "not_recorded", NOT_RECORDED);
+        let body = error_body(kind, 503, code, message);
         let body = String::from_utf8_lossy(&body);
         let event = match kind {
             dialect::Kind::Anthropic => format!("event: error\ndata: {body}\n\n"),

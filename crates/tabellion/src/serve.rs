@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::api;
 use crate::config::Config;
+use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
@@ -132,7 +133,8 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let ledger = Ledger::open(&config.data, &keys, options)?;
     let secrets = Secrets::open(&keys)?;
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
-    Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, secrets, metrics)))
+    let externals = Externals::new(&config.external, &metrics)?;
+    Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, secrets, metrics)))
 }
 
 /// Says in the log that recording starts, and closes what was under way when it last ended. Returns how many exchanges

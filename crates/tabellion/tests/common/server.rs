@@ -16,6 +16,7 @@ pub(crate) struct Setup {
     data: PathBuf,
     environment: Vec<(String, String)>,
     stderr: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 impl Setup {
@@ -30,13 +31,21 @@ impl Setup {
             ("TABELLION_GATEWAY_GRACE_S", "5"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Self { data: data.to_owned(), environment, stderr: None }
+        Self { data: data.to_owned(), environment, stderr: None, config: None }
     }
 
     /// Sets a variable in the server's environment.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a configuration file, beside the data.
+    pub(crate) fn configured(mut self, text: &str) -> Self {
+        let path = self.data.with_extension("toml");
+        std::fs::write(&path, text).unwrap();
+        self.config = Some(path);
         self
     }
 
@@ -49,9 +58,10 @@ impl Setup {
     pub(crate) fn start(&self) -> Server {
         // A write beyond the limit on file sizes is to fail like one to a full disk, not to kill.
         let mut child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" serve --data \"$1\""])
+            .args(["-c", "trap '' XFSZ; exec \"$0\" serve --data \"$1\" ${2:+--config \"$2\"}"])
             .arg(env!("CARGO_BIN_EXE_tabellion"))
             .arg(&self.data)
+            .args(&self.config)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
