@@ -1,6 +1,7 @@
 //! Tables in text: what a column is called is context for what stands in it. CSV and its relatives, Markdown, and SQL's
 //! `INSERT`.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use memchr::memmem;
@@ -9,6 +10,8 @@ use crate::lexicon::Lexicon;
 
 /// No line of a table, and no row of an `INSERT`, is looked at further than this.
 const LINE_MAX: usize = 4096;
+/// A column is called something shorter.
+const HEAD_MAX: usize = 48;
 /// More columns than anybody reads.
 const COLUMNS_MAX: usize = 256;
 
@@ -16,6 +19,16 @@ const COLUMNS_MAX: usize = 256;
 pub(crate) struct Columns {
     heads: Vec<Vec<u16>>,
     form: Form,
+    /// The row that was looked at last.
+    row: Cell<Row>,
+}
+
+/// A row, and whether it has as many cells as there are heads.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    begin: usize,
+    end: usize,
+    fits: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -36,36 +49,47 @@ impl Columns {
     pub(crate) fn shifted(mut self, bytes: usize) -> Columns {
         let (Form::Lines { begin, .. } | Form::Rows { begin }) = &mut self.form;
         *begin = begin.saturating_sub(bytes);
+        self.row = Cell::default();
         self
     }
 
     /// The words of the head over the place `at`.
     pub(crate) fn over(&self, text: &str, at: usize) -> &[u16] {
         let bytes = text.as_bytes();
-        let (begin, delimiter) = match self.form {
-            Form::Lines { delimiter, begin } => {
-                if at < begin {
-                    return &[];
-                }
-                let line = memchr::memrchr(b'\n', &bytes[at.saturating_sub(LINE_MAX)..at]);
-                match line {
-                    Some(i) => (at.saturating_sub(LINE_MAX) + i + 1, delimiter),
-                    None => return &[],
-                }
-            }
-            Form::Rows { begin } => {
-                if at < begin {
-                    return &[];
-                }
-                let from = at.saturating_sub(LINE_MAX).max(begin);
-                match memchr::memrchr(b'(', &bytes[from..at]) {
-                    Some(i) => (from + i + 1, b','),
-                    None => return &[],
-                }
-            }
-        };
-        let column = cells(&bytes[begin..at], delimiter).count() - 1;
+        let (Form::Lines { begin, .. } | Form::Rows { begin }) = self.form;
+        if at < begin {
+            return &[];
+        }
+        let delimiter = if let Form::Lines { delimiter, .. } = self.form { delimiter } else { b',' };
+        // Most places lie in the row that was looked at last.
+        let mut row = self.row.get();
+        if !(row.begin..row.end).contains(&at) {
+            row = self.row_around(bytes, at, begin, delimiter);
+            self.row.set(row);
+        }
+        if !row.fits {
+            return &[];
+        }
+        let column = cells(&bytes[row.begin..at], delimiter).count() - 1;
         self.heads.get(column).map_or(&[], Vec::as_slice)
+    }
+
+    fn row_around(&self, bytes: &[u8], at: usize, begin: usize, delimiter: u8) -> Row {
+        let least = at.saturating_sub(LINE_MAX).max(begin);
+        let most = bytes.len().min(at + LINE_MAX);
+        match self.form {
+            Form::Lines { .. } => {
+                let begin = memchr::memrchr(b'\n', &bytes[least..at]).map_or(least, |i| least + i + 1);
+                let end = memchr::memchr(b'\n', &bytes[at..most]).map_or(most, |i| at + i);
+                let fits = cells(&bytes[begin..end], delimiter).count() == self.heads.len();
+                Row { begin, end: end.max(at + 1), fits }
+            }
+            Form::Rows { .. } => {
+                let open = memchr::memrchr(b'(', &bytes[least..at]).map(|i| least + i + 1);
+                let end = memchr::memchr(b')', &bytes[at..most]).map_or(most, |i| at + i);
+                Row { begin: open.unwrap_or(at), end: end.max(at + 1), fits: open.is_some() }
+            }
+        }
     }
 }
 
@@ -119,13 +143,19 @@ fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     if digits * 8 > head.len() {
         return None;
     }
+    let third = bytes[first + 1..].get(second.len() + 1..).unwrap_or_default();
+    let third =
+        &third[..memchr::memchr(b'\n', &third[..third.len().min(LINE_MAX)]).unwrap_or(third.len().min(LINE_MAX))];
     [b'\t', b';', b'|', b','].into_iter().find_map(|delimiter| {
         let count = cells(head.as_bytes(), delimiter).count();
-        if count < 2 || cells(second, delimiter).count() != count {
+        let fits = |line: &[u8]| cells(line, delimiter).count() == count;
+        // Two lines of prose may have as many commas; three hardly, and no part of them is as short as a head.
+        let short = cells(head.as_bytes(), delimiter).all(|(from, to)| to - from <= HEAD_MAX);
+        if count < 2 || !short || !fits(second) || !third.is_empty() && !fits(third) {
             return None;
         }
         let heads = heads(head, delimiter, lexicon)?;
-        Some(Columns { heads, form: Form::Lines { delimiter, begin: first + 1 } })
+        Some(Columns { heads, form: Form::Lines { delimiter, begin: first + 1 }, row: Cell::default() })
     })
 }
 
@@ -138,7 +168,7 @@ fn insert(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let at = MARKS.iter().find_map(|mark| mark.find(bytes))?;
     let open = at.saturating_sub(LINE_MAX) + memchr::memrchr(b'(', &bytes[at.saturating_sub(LINE_MAX)..at])?;
     let heads = heads(&text[open + 1..at], b',', lexicon)?;
-    Some(Columns { heads, form: Form::Rows { begin: at + 1 } })
+    Some(Columns { heads, form: Form::Rows { begin: at + 1 }, row: Cell::default() })
 }
 
 #[cfg(test)]

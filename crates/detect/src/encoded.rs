@@ -45,8 +45,7 @@ impl Decoded {
     }
 }
 
-/// Decodes the run in which a word of at least [`RUN_LEAST`] letters and digits begins at `at`; nothing of it lies
-/// before `least`.
+/// Decodes the run in which a word begins at `at`; nothing of it lies before `least`.
 pub(crate) fn decode(text: &str, at: usize, least: usize) -> Option<Decoded> {
     let bytes = text.as_bytes();
     let is = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_');

@@ -58,6 +58,9 @@ const WORD_MAX: usize = 200;
 const DIGITS_NEAR: usize = 48;
 /// A word of letters belongs to the digits after it if it is not longer.
 const PREFIX_MAX: usize = 8;
+/// What was drawn by lot is a word of so many letters, or of fewer with digits among them.
+const LONG_LEAST: usize = 18;
+const MIXED_LEAST: usize = 6;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
@@ -88,9 +91,9 @@ pub struct Engine {
     digits_after_letters: bool,
     /// The rules for a word, by its length.
     by_word: Vec<Tried>,
-    /// The rules for a word without digits, by its length; and the least of these lengths.
+    /// The rules for a word without digits, by its length; and these lengths, as bits.
     by_letters: Vec<Tried>,
-    letters_least: usize,
+    letters_lengths: u64,
     by_value: Vec<u16>,
     /// Words that make a value interesting, and what tells that a key has none of them, which is the usual answer.
     value_words: Set64,
@@ -108,6 +111,7 @@ struct Tried {
     strong: Set64,
     /// They need a word of context.
     weak: Set64,
+    any_weak: bool,
 }
 
 /// A set of rules or of the lexicon's words, by number.
@@ -134,8 +138,8 @@ impl Set64 {
         self.0.get(usize::from(member >> 6)).is_some_and(|bits| (bits >> (member & 63)) & 1 == 1)
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|bits| *bits == 0)
+    fn clear(&mut self) {
+        self.0.fill(0);
     }
 
     fn join(&mut self, other: &Self) {
@@ -154,9 +158,11 @@ struct Needs {
 }
 
 /// For which rules there is a word of context.
+#[derive(Clone, Copy)]
 enum Near {
     Nothing,
-    For(Set64),
+    /// Those in [`Scan::near_rules`].
+    Some,
     /// Every rule is tried, with context or without.
     Anything,
 }
@@ -223,11 +229,17 @@ struct Scan<'a> {
     thorough: bool,
     tokens: Tokens,
     hits: Vec<Hit>,
+    /// Where long words begin, and groups of digits.
+    runs: Vec<usize>,
+    numbers: Vec<usize>,
     /// The words in what the text stands under, in the message before, and the heads of its columns: once a rule asks.
     /// Most strings of a JSON text interest no rule, so that what is prepared for each of them is what costs.
     key: OnceCell<Vec<u16>>,
     previous: OnceCell<Vec<u16>>,
     columns: OnceCell<Option<Columns>>,
+    /// The rules for which a word of context is near the place that was asked for last.
+    near_rules: Set64,
+    near_at: Option<(usize, Near)>,
     candidates: Vec<Candidate>,
     /// Where each rule goes on after what it found, once one has found something.
     resume: Vec<usize>,
@@ -326,11 +338,11 @@ impl Engine {
         let none = Set64::room(recognizers.len());
         let mut by_context = vec![none.clone(); count];
         let mut by_first = vec![none.clone(); 256];
-        let untried = Tried { strong: none.clone(), weak: none };
+        let untried = Tried { strong: none.clone(), weak: none, any_weak: false };
         let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
         let mut by_word = vec![untried.clone(); WORD_MAX + 1];
         let mut by_letters = vec![untried; WORD_MAX + 1];
-        let mut letters_least = usize::MAX;
+        let mut letters_lengths = 0;
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
         let mut anywhere = Vec::new();
@@ -350,6 +362,7 @@ impl Engine {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.insert(rule as u16);
+                    rules.any_weak |= !strong;
                 }
             };
             if let Some((least, most)) = trigger.digits {
@@ -360,7 +373,7 @@ impl Engine {
                 add(&mut by_word, least, most);
                 if trigger.letters {
                     add(&mut by_letters, least, most);
-                    letters_least = letters_least.min(least);
+                    letters_lengths |= (least..=most.min(63)).fold(0, |bits, length| bits | 1u64 << length);
                 }
             }
             if trigger.value {
@@ -391,7 +404,7 @@ impl Engine {
             digits_after_letters,
             by_word,
             by_letters,
-            letters_least,
+            letters_lengths,
             by_value,
             value_words: Set64::of(&value_words, count),
             anywhere,
@@ -466,11 +479,10 @@ impl Engine {
     fn find(&self, text: &str, query: &Query<'_>, nesting: usize, steps: &mut usize) -> Vec<Candidate> {
         let (mut normalized, mut survey) = self.plain(text);
         let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
-        let runs = std::mem::take(&mut survey.runs);
-        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        let mut scan = Scan::new(self, plain, query, &mut survey);
         scan.all(&survey);
         *steps += scan.steps;
-        let mut candidates = scan.candidates;
+        let Scan { mut candidates, runs, .. } = scan;
         self.encoded(plain, query, 0, &runs, nesting, steps, &mut candidates);
         let mut found = resolve(candidates, &self.recognizers, plain);
         if let Some(normalized) = &mut normalized {
@@ -547,14 +559,13 @@ impl Engine {
         let forth = |at: usize| normalized.as_ref().map_or(at, |n| n.plain(at));
         let back = |start: usize, end: usize| normalized.as_ref().map_or((start, end), |n| n.original(start, end));
         let from = forth(from);
-        let runs = std::mem::take(&mut survey.runs);
-        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        let mut scan = Scan::new(self, plain, query, &mut survey);
         scan.from = from;
         let _ = scan.columns.set(columns.take().or_else(|| Columns::of(plain, &self.lexicon)));
         scan.all(&survey);
         *columns = scan.columns.take().flatten();
-        let mut candidates = scan.candidates;
-        let open = scan.open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
+        let Scan { mut candidates, runs, open, .. } = scan;
+        let open = open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
 
         // The last space before what is open that no candidate covers.
         let mut end = plain.len();
@@ -623,7 +634,6 @@ impl Engine {
         let mut padded = [0u8; 64];
         // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
         let (mut word_before, mut digit_before, mut lower_before, mut outside_before) = (0, 0, 0, 0);
-        let long = self.letters_least.min(encoded::RUN_LEAST);
         let mut base = 0;
         while base < bytes.len() {
             let block = match bytes[base..].first_chunk::<64>() {
@@ -656,13 +666,11 @@ impl Engine {
                 });
                 let length = (!(m.word >> bit)).trailing_zeros() as usize;
                 let open = bit + length == 64;
-                if length >= long || open {
-                    if length >= self.letters_least || open {
-                        survey.words.push(at);
-                    }
-                    if (length >= encoded::RUN_LEAST || open) && begins >> bit & 1 == 1 {
-                        survey.runs.push(at);
-                    }
+                if open || (self.letters_lengths >> length) & 1 == 1 {
+                    survey.words.push(at);
+                }
+                if (length >= encoded::RUN_LEAST || open) && (begins >> bit) & 1 == 1 {
+                    survey.runs.push(at);
                 }
             }
             for bit in Bits(numbers) {
@@ -686,7 +694,8 @@ impl Engine {
 }
 
 impl<'a> Scan<'a> {
-    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, mut hits: Vec<Hit>) -> Self {
+    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, survey: &mut Survey) -> Self {
+        let mut hits = std::mem::take(&mut survey.hits);
         let threshold = query.threshold.unwrap_or(engine.threshold);
         let tokens = Tokens::of(text);
         hits.retain(|hit| !tokens.inside(hit.start));
@@ -700,9 +709,13 @@ impl<'a> Scan<'a> {
             thorough: threshold < engine.threshold,
             tokens,
             hits,
+            runs: std::mem::take(&mut survey.runs),
+            numbers: std::mem::take(&mut survey.numbers),
             key: OnceCell::new(),
             previous: OnceCell::new(),
             columns: OnceCell::new(),
+            near_rules: Set64::room(engine.recognizers.len()),
+            near_at: None,
             candidates: Vec::new(),
             resume: Vec::new(),
             steps: text.len(),
@@ -715,7 +728,7 @@ impl<'a> Scan<'a> {
         self.at_literals(&survey.literals);
         self.at_values(&survey.assigns);
         self.resume.clear();
-        self.at_numbers(&survey.numbers);
+        self.at_numbers();
         self.at_words(&survey.words);
         self.anywhere();
     }
@@ -743,6 +756,10 @@ impl<'a> Scan<'a> {
         let engine = self.engine;
         for &(at, rules) in literals {
             for &rule in &engine.by_literal[usize::from(rules)] {
+                let weak = engine.needs[usize::from(rule)].alone < self.threshold;
+                if weak && !self.is_near(rule, at) {
+                    continue;
+                }
                 let start = self.moved_back(rule, at);
                 self.attempt(rule, start, None);
             }
@@ -808,12 +825,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn at_numbers(&mut self, numbers: &[usize]) {
+    fn at_numbers(&mut self) {
         let engine = self.engine;
         let bytes = self.text.as_bytes();
         // Where the word ends that was tried last, and where it began.
         let (mut begun, mut ended) = (0, 0);
-        for &number in numbers {
+        for i in 0..self.numbers.len() {
+            let number = self.numbers[i];
             let mut after_letter = number > 0 && bytes[number - 1].is_ascii_alphabetic();
             if number >= ended {
                 let start =
@@ -893,12 +911,12 @@ impl<'a> Scan<'a> {
         let engine = self.engine;
         let first = &engine.by_first[usize::from(self.text.as_bytes()[start])];
         // A word at a time, because most sets are empty but for one or two.
-        let words = if rules.weak.is_empty() { Near::Nothing } else { self.near(start) };
+        let near = if rules.any_weak { self.near(start) } else { Near::Nothing };
         for i in 0..first.0.len() {
-            let weak = match &words {
+            let weak = match near {
                 Near::Nothing => 0,
                 Near::Anything => u64::MAX,
-                Near::For(rules) => rules.0[i],
+                Near::Some => self.near_rules.0[i],
             };
             for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i]) {
                 let rule = (i * 64 + bit) as u16;
@@ -908,7 +926,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// For which rules a word of context is near a candidate that starts here.
+    /// For which rules a word of context is near a candidate that starts here: in `near_rules`, if only for some.
     fn near(&mut self, start: usize) -> Near {
         if self.thorough {
             return Near::Anything;
@@ -917,17 +935,31 @@ impl<'a> Scan<'a> {
         if start + NEAR_BYTES > self.text.len() {
             self.open = self.open.min(start);
         }
-        let mut rules: Option<Set64> = None;
+        if let Some((at, near)) = self.near_at
+            && at == start
+        {
+            return near;
+        }
+        let mut rules = std::mem::take(&mut self.near_rules);
+        rules.clear();
+        let mut near = Near::Nothing;
         let mut add = |word: u16| {
-            let more = &self.engine.by_context[usize::from(word)];
-            match &mut rules {
-                None => rules = Some(more.clone()),
-                Some(rules) => rules.join(more),
-            }
+            near = Near::Some;
+            rules.join(&self.engine.by_context[usize::from(word)]);
         };
         self.hits_near(start, start + NEAR_BYTES).iter().for_each(|hit| add(hit.word));
         [self.key(), self.previous(), self.column(start)].into_iter().flatten().for_each(|&word| add(word));
-        rules.map_or(Near::Nothing, Near::For)
+        self.near_rules = rules;
+        self.near_at = Some((start, near));
+        near
+    }
+
+    fn is_near(&mut self, rule: u16, start: usize) -> bool {
+        match self.near(start) {
+            Near::Nothing => false,
+            Near::Some => self.near_rules.has(rule),
+            Near::Anything => true,
+        }
     }
 
     fn key(&self) -> &[u16] {
@@ -972,7 +1004,7 @@ impl<'a> Scan<'a> {
         if bounded && letter_before(bytes, start) && is_letter(bytes[start]) {
             return;
         }
-        if self.tokens.inside(start) || !self.asked_for(recognizer) {
+        if self.tokens.inside(start) || !self.asked_for(recognizer) || !self.worth_trying(recognizer, start) {
             return;
         }
         let limit = (start + recognizer.window).min(bytes.len());
@@ -1037,6 +1069,38 @@ impl<'a> Scan<'a> {
             self.resume[usize::from(rule)] = best.end;
             self.candidates.push(best);
         }
+    }
+
+    /// What a rule asks of the neighbourhood before its patterns, which may reach far, are tried at all.
+    fn worth_trying(&self, recognizer: &Recognizer, start: usize) -> bool {
+        let bytes = self.text.as_bytes();
+        let trigger = &recognizer.trigger;
+        if let Some(within) = trigger.digit_within
+            && !bytes[start..].iter().take(within).any(u8::is_ascii_digit)
+        {
+            return false;
+        }
+        if trigger.drawn {
+            let end = start + recognizer.window;
+            let length = |at: usize, most: usize| {
+                bytes[at..].iter().take(most).take_while(|b| b.is_ascii_alphanumeric()).count()
+            };
+            let long = self.runs[self.runs.partition_point(|run| *run < start)..]
+                .iter()
+                .take_while(|run| **run < end)
+                .any(|run| length(*run, LONG_LEAST) == LONG_LEAST);
+            // A word of letters and digits: a part of one is as good, for its first digits are enough.
+            return long
+                || self.numbers[self.numbers.partition_point(|number| *number < start)..]
+                    .iter()
+                    .take_while(|number| **number < end)
+                    .any(|&number| {
+                        let before = bytes[..number].iter().rev().take(MIXED_LEAST);
+                        let before = before.take_while(|b| b.is_ascii_alphanumeric()).count();
+                        before + length(number, MIXED_LEAST) >= MIXED_LEAST
+                    });
+        }
+        true
     }
 
     fn asked_for(&self, recognizer: &Recognizer) -> bool {

@@ -58,7 +58,7 @@ pub(crate) struct Lexicon {
     heads: Vec<u64>,
     /// Where the entries with a head of three classes are: an open hash table.
     slots: Vec<Slot>,
-    entries: Vec<(Box<[u8]>, Entry)>,
+    entries: Vec<Listed>,
     /// Those that begin with punctuation.
     specials: Vec<(Box<[u8]>, Entry)>,
     /// The words of context, by number.
@@ -66,6 +66,23 @@ pub(crate) struct Lexicon {
     /// The words of context within keys.
     in_keys: AhoCorasick,
     key_words: Vec<u16>,
+}
+
+/// An entry, with the byte after its head: most entries with the right head differ there.
+struct Listed {
+    /// Zero where anything may stand.
+    fourth: u8,
+    entry: Entry,
+    text: Box<[u8]>,
+}
+
+impl Listed {
+    fn new(text: Box<[u8]>, entry: Entry) -> Self {
+        // A space stands for several bytes, or for none.
+        let plain = text.iter().take(4).all(|b| *b != b' ');
+        let fourth = text.get(3).copied().filter(|_| plain).unwrap_or(0);
+        Self { fourth, entry, text }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -176,7 +193,7 @@ impl Builder {
         Ok(Lexicon {
             heads,
             slots,
-            entries: headed.into_iter().map(|(_, bytes, entry)| (bytes, entry)).collect(),
+            entries: headed.into_iter().map(|(_, text, entry)| Listed::new(text, entry)).collect(),
             specials,
             words: self.words,
             in_keys,
@@ -224,9 +241,12 @@ impl Lexicon {
         loop {
             let slot = self.slots[i];
             if slot.head == head {
-                for (text, entry) in &self.entries[slot.first as usize..slot.last as usize] {
-                    if let Some(end) = ends(text, *entry, bytes, at) {
-                        found(*entry, end);
+                let fourth = bytes.get(at + 3).map_or(0, u8::to_ascii_lowercase);
+                for listed in &self.entries[slot.first as usize..slot.last as usize] {
+                    if (listed.fourth == 0 || listed.fourth == fourth)
+                        && let Some(end) = ends(&listed.text, listed.entry, bytes, at)
+                    {
+                        found(listed.entry, end);
                     }
                 }
                 return;

@@ -199,6 +199,9 @@ struct RawTrigger {
     letters: bool,
     #[serde(default)]
     value: bool,
+    #[serde(default)]
+    drawn: bool,
+    digit_within: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +268,10 @@ pub(crate) struct Trigger {
     pub(crate) letters: bool,
     /// At a value under a key.
     pub(crate) value: bool,
+    /// Only if something that may be drawn by lot begins within the window.
+    pub(crate) drawn: bool,
+    /// Only if a digit stands so near.
+    pub(crate) digit_within: Option<usize>,
 }
 
 impl Trigger {
@@ -677,6 +684,8 @@ fn compile(
             word: trigger.word.map(|[least, most]| (least, most)),
             letters: trigger.letters,
             value: trigger.value,
+            drawn: trigger.drawn,
+            digit_within: trigger.digit_within,
         },
         first,
         boundary: raw.boundary,

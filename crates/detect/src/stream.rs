@@ -16,8 +16,8 @@ const KEPT_BYTES: usize = 4096;
 const STEP_BYTES: usize = 1024;
 /// More is never held back.
 const PENDING_MAX: usize = 64 << 10;
-/// A table shows in its first two lines, of which each may be so long.
-const HEAD_BYTES: usize = 2 * KEPT_BYTES;
+/// A table shows in its first three lines, of which each may be so long.
+const HEAD_BYTES: usize = 3 * KEPT_BYTES;
 
 /// A scan of a text in chunks.
 pub struct Stream<'a> {
@@ -69,12 +69,12 @@ impl<'a> Stream<'a> {
         findings
     }
 
-    /// Whether the first two lines are not there yet.
+    /// Whether the first three lines are not there yet.
     fn may_become_a_table(&self) -> bool {
         self.before == 0
             && self.certain == 0
             && self.buffer.len() < HEAD_BYTES
-            && memchr::memchr_iter(b'\n', self.buffer.as_bytes()).take(2).count() < 2
+            && memchr::memchr_iter(b'\n', self.buffer.as_bytes()).take(3).count() < 3
     }
 
     fn look(&mut self, last: bool, findings: &mut Vec<Finding>) {

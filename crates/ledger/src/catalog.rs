@@ -57,6 +57,8 @@ impl Catalog {
 
     fn prepare(db: Connection) -> Result<Self, LedgerError> {
         db.busy_timeout(Duration::from_secs(10))?;
+        // 32 MiB, instead of 2: parts lie in the order of their hashes, so that each goes to a page of its own.
+        db.pragma_update(None, "cache_size", -(32 << 10))?;
         let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let catalog = Self { db };
         if version != VERSION {

@@ -3,6 +3,8 @@
 //! Of a name that occurs more than once the last counts, as with nearly every parser that a provider may use. A body
 //! that is not a JSON object says nothing.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::json::{members, text};
@@ -25,7 +27,7 @@ pub struct RequestFacts {
 
 /// Reads a request's facts.
 pub fn request_facts(_dialect: Dialect, body: &[u8]) -> RequestFacts {
-    let body = String::from_utf8_lossy(body);
+    let body = readable(body);
     let mut facts = RequestFacts::default();
     let (mut user, mut safety, mut metadata_user) = (None, None, None);
     let read = members(&body, |name, value| match name {
@@ -61,7 +63,7 @@ pub struct ResponseFacts {
 
 /// Reads an answer's facts, of one that came as JSON or was put together from a stream.
 pub fn response_facts(_dialect: Dialect, body: &[u8]) -> ResponseFacts {
-    let body = String::from_utf8_lossy(body);
+    let body = readable(body);
     let mut model = None;
     let (mut input, mut output) = (None, None);
     let read = members(&body, |name, value| match name {
@@ -83,6 +85,11 @@ pub fn response_facts(_dialect: Dialect, body: &[u8]) -> ResponseFacts {
     }
     let usage = (input.is_some() || output.is_some()).then(|| (input.unwrap_or(0), output.unwrap_or(0)));
     ResponseFacts { model, usage }
+}
+
+/// Bytes as text. `from_utf8_lossy` alone looks at each character, which `from_utf8` does not.
+fn readable(body: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
 }
 
 /// An identifier: a string with something in it, or a number as it is written.

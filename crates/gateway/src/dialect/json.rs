@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -174,13 +175,13 @@ impl<'de> Visitor<'de> for Node<'_> {
         let mut object = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(Node(self.0))?;
-            match object.get_mut(&name) {
-                Some(old) => {
-                    let old = std::mem::replace(old, value);
-                    self.0.repeated.push((name, old));
+            match object.entry(name) {
+                Entry::Occupied(mut member) => {
+                    let old = member.insert(value);
+                    self.0.repeated.push((member.key().clone(), old));
                 }
-                None => {
-                    object.insert(name, value);
+                Entry::Vacant(place) => {
+                    place.insert(value);
                 }
             }
         }

@@ -25,7 +25,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use self::anthropic::Anthropic;
-use self::chat::Chat;
+use self::chat::{Chat, Repeated};
 use self::generic::Generic;
 use self::responses::Responses;
 use super::json::{Tree, tree};
@@ -74,6 +74,7 @@ pub struct Assembled {
 pub struct Assembler {
     dialect: Dialect,
     answer: Option<Answer>,
+    repeated: Option<Repeated>,
     unplaced: Unplaced,
     complete: bool,
     failed: bool,
@@ -120,7 +121,7 @@ impl Assembler {
     /// Starts an answer.
     pub fn new(dialect: Dialect) -> Assembler {
         let unplaced = Unplaced::default();
-        Assembler { dialect, answer: None, unplaced, complete: false, failed: false, oversized: 0 }
+        Assembler { dialect, answer: None, repeated: None, unplaced, complete: false, failed: false, oversized: 0 }
     }
 
     /// Takes the next event.
@@ -137,8 +138,17 @@ impl Assembler {
         if data.is_empty() {
             return Progress::More;
         }
+        if let (Some(Answer::Chat(chat)), Some(repeated), None) = (&mut self.answer, &self.repeated, &event.name)
+            && chat.repeats(repeated, data)
+        {
+            return Progress::More;
+        }
         let outcome = match tree(data) {
             Some(Tree { value: Value::Object(mut object), repeated, .. }) => {
+                self.repeated = match (&self.answer, &event.name) {
+                    (Some(Answer::Chat(chat)), None) if repeated.is_empty() => chat.repeatable(&object, data),
+                    _ => None,
+                };
                 for (name, value) in &repeated {
                     self.unplaced.value(name, value);
                 }

@@ -51,6 +51,53 @@ fn pieces(text: &str, size: usize) -> Vec<String> {
     text.chars().collect::<Vec<_>>().chunks(size).map(|piece| piece.iter().collect()).collect()
 }
 
+/// What is said of each chunk in turn, when every one is read, and when those that repeat another are not.
+#[test]
+fn a_chunk_that_repeats_another_but_for_its_piece_says_the_same_as_if_it_were_read() {
+    let padded = |chunk: Value, padding: &str| {
+        let text = chunk.to_string();
+        format!("{},\"obfuscation\":\"{padding}\"}}", text.strip_suffix('}').unwrap())
+    };
+    let said = |piece: &str| chunk(json!({ "content": piece })).to_string();
+    let two = |piece: &str| {
+        json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": piece}},
+            {"index": 1, "delta": {"content": piece}}]})
+        .to_string()
+    };
+    let other = |piece: &str| json!({"id": "c", "note": piece, "choices": [{"index": 0, "delta": {"content": "x"}}]});
+    let bare = |piece: &str| format!("{{\"choices\":[{{\"delta\":{{\"content\":\"{piece}\"}}}}]}}");
+    for chunks in [
+        vec![said("a"), said("b"), said("jane@"), said("example.com"), said("é\n\"\\{}"), said(""), said("z")],
+        vec![said("delta"), said("content"), said("delta"), said("c"), said("m"), said("index"), said("a")],
+        vec![two("a"), two("b"), said("c"), two("d"), said("e"), said("f"), said("g")],
+        vec![padded(chunk(json!({"content": "a"})), "x"), padded(chunk(json!({"content": "b"})), "Yz9"), said("c")],
+        vec![other("p").to_string(), other("q").to_string(), other("q").to_string(), other("q").to_string()],
+        vec![
+            said("a"),
+            said("b"),
+            said("c").replace("\"c\"}", "\"c\",\"content\":\"d\"}"),
+            said("e").replace("\"e\"", "\"e\", \"tool\":\"f\""),
+            said("g").replace("\"g\"", "\"\\ud800\""),
+            said("h").replace("null", "\"stop\""),
+            said("i"),
+        ],
+        // Pieces that look like what stands between strings; and the same as text, but no JSON.
+        vec![bare(":"), bare(":"), bare("a\":"), bare("b"), bare(","), bare("c\",\"x\":\"d"), bare("e"), bare("f\"g")],
+        vec![said("a"), said("b"), said("c").replace("\"c\"", "\"c\"\""), said("d").replace("\"d\"", "\""), said("e")],
+    ] {
+        // A comment's worth of blank keeps an event from repeating one without; JSON does not mind it.
+        let read: Vec<String> =
+            chunks.iter().zip(1..).map(|(chunk, n)| chunk.replacen('{', &format!("{{{}", " ".repeat(n)), 1)).collect();
+        let body = |chunks: &[String]| {
+            let stream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+            let body = assemble(Dialect::OpenAiChat, [stream.as_bytes()]).body.unwrap();
+            // Where a chunk is no JSON, it is kept as it came, blanks included.
+            String::from_utf8(body).unwrap().replace(' ', "")
+        };
+        assert_eq!(body(&chunks), body(&read), "{chunks:?}");
+    }
+}
+
 #[test]
 fn a_chat_is_as_if_it_had_not_been_streamed() {
     let mut events = vec![json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
