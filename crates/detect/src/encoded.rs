@@ -6,7 +6,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Shorter runs hold nothing that would be worth hiding.
-pub(crate) const RUN_LEAST: usize = 16;
+const RUN_LEAST: usize = 16;
 /// A run is not followed back further than this through `+` and `/`.
 const BACK_MAX: usize = 64;
 /// A line of MIME has 76 characters, of PEM 64; shorter ones are words.
@@ -45,8 +45,7 @@ impl Decoded {
     }
 }
 
-/// Decodes the run in which a word of at least [`RUN_LEAST`] letters and digits begins at `at`; nothing of it lies
-/// before `least`.
+/// Decodes the run in which a word begins at `at`; nothing of it lies before `least`.
 pub(crate) fn decode(text: &str, at: usize, least: usize) -> Option<Decoded> {
     let bytes = text.as_bytes();
     let is = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_');

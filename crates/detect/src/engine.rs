@@ -58,6 +58,8 @@ const WORD_MAX: usize = 200;
 const DIGITS_NEAR: usize = 48;
 /// A word of letters belongs to the digits after it if it is not longer.
 const PREFIX_MAX: usize = 8;
+/// A shorter word was not drawn by lot, or is worth nothing.
+const DRAWN_LEAST: usize = 12;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
@@ -88,9 +90,9 @@ pub struct Engine {
     digits_after_letters: bool,
     /// The rules for a word, by its length.
     by_word: Vec<Tried>,
-    /// The rules for a word without digits, by its length; and the least of these lengths.
+    /// The rules for a word without digits, by its length; and these lengths, as bits.
     by_letters: Vec<Tried>,
-    letters_least: usize,
+    letters_lengths: u64,
     by_value: Vec<u16>,
     /// Words that make a value interesting, and what tells that a key has none of them, which is the usual answer.
     value_words: Set64,
@@ -161,6 +163,16 @@ enum Near {
     Anything,
 }
 
+impl Near {
+    fn is_for(&self, rule: u16) -> bool {
+        match self {
+            Near::Nothing => false,
+            Near::For(rules) => rules.has(rule),
+            Near::Anything => true,
+        }
+    }
+}
+
 /// A word of context in the text.
 #[derive(Clone, Copy)]
 struct Hit {
@@ -223,6 +235,8 @@ struct Scan<'a> {
     thorough: bool,
     tokens: Tokens,
     hits: Vec<Hit>,
+    /// Where long words begin.
+    runs: Vec<usize>,
     /// The words in what the text stands under, in the message before, and the heads of its columns: once a rule asks.
     /// Most strings of a JSON text interest no rule, so that what is prepared for each of them is what costs.
     key: OnceCell<Vec<u16>>,
@@ -330,7 +344,7 @@ impl Engine {
         let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
         let mut by_word = vec![untried.clone(); WORD_MAX + 1];
         let mut by_letters = vec![untried; WORD_MAX + 1];
-        let mut letters_least = usize::MAX;
+        let mut letters_lengths = 0;
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
         let mut anywhere = Vec::new();
@@ -360,7 +374,7 @@ impl Engine {
                 add(&mut by_word, least, most);
                 if trigger.letters {
                     add(&mut by_letters, least, most);
-                    letters_least = letters_least.min(least);
+                    letters_lengths |= (least..=most.min(63)).fold(0, |bits, length| bits | 1u64 << length);
                 }
             }
             if trigger.value {
@@ -391,7 +405,7 @@ impl Engine {
             digits_after_letters,
             by_word,
             by_letters,
-            letters_least,
+            letters_lengths,
             by_value,
             value_words: Set64::of(&value_words, count),
             anywhere,
@@ -466,11 +480,10 @@ impl Engine {
     fn find(&self, text: &str, query: &Query<'_>, nesting: usize, steps: &mut usize) -> Vec<Candidate> {
         let (mut normalized, mut survey) = self.plain(text);
         let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
-        let runs = std::mem::take(&mut survey.runs);
-        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        let mut scan = Scan::new(self, plain, query, &mut survey);
         scan.all(&survey);
         *steps += scan.steps;
-        let mut candidates = scan.candidates;
+        let Scan { mut candidates, runs, .. } = scan;
         self.encoded(plain, query, 0, &runs, nesting, steps, &mut candidates);
         let mut found = resolve(candidates, &self.recognizers, plain);
         if let Some(normalized) = &mut normalized {
@@ -547,14 +560,13 @@ impl Engine {
         let forth = |at: usize| normalized.as_ref().map_or(at, |n| n.plain(at));
         let back = |start: usize, end: usize| normalized.as_ref().map_or((start, end), |n| n.original(start, end));
         let from = forth(from);
-        let runs = std::mem::take(&mut survey.runs);
-        let mut scan = Scan::new(self, plain, query, std::mem::take(&mut survey.hits));
+        let mut scan = Scan::new(self, plain, query, &mut survey);
         scan.from = from;
         let _ = scan.columns.set(columns.take().or_else(|| Columns::of(plain, &self.lexicon)));
         scan.all(&survey);
         *columns = scan.columns.take().flatten();
-        let mut candidates = scan.candidates;
-        let open = scan.open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
+        let Scan { mut candidates, runs, open, .. } = scan;
+        let open = open.min(self.encoded(plain, query, from, &runs, 0, &mut steps, &mut candidates));
 
         // The last space before what is open that no candidate covers.
         let mut end = plain.len();
@@ -623,7 +635,6 @@ impl Engine {
         let mut padded = [0u8; 64];
         // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
         let (mut word_before, mut digit_before, mut lower_before, mut outside_before) = (0, 0, 0, 0);
-        let long = self.letters_least.min(encoded::RUN_LEAST);
         let mut base = 0;
         while base < bytes.len() {
             let block = match bytes[base..].first_chunk::<64>() {
@@ -656,13 +667,11 @@ impl Engine {
                 });
                 let length = (!(m.word >> bit)).trailing_zeros() as usize;
                 let open = bit + length == 64;
-                if length >= long || open {
-                    if length >= self.letters_least || open {
-                        survey.words.push(at);
-                    }
-                    if (length >= encoded::RUN_LEAST || open) && begins >> bit & 1 == 1 {
-                        survey.runs.push(at);
-                    }
+                if open || (self.letters_lengths >> length) & 1 == 1 {
+                    survey.words.push(at);
+                }
+                if (length >= DRAWN_LEAST || open) && (begins >> bit) & 1 == 1 {
+                    survey.runs.push(at);
                 }
             }
             for bit in Bits(numbers) {
@@ -686,7 +695,8 @@ impl Engine {
 }
 
 impl<'a> Scan<'a> {
-    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, mut hits: Vec<Hit>) -> Self {
+    fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, survey: &mut Survey) -> Self {
+        let mut hits = std::mem::take(&mut survey.hits);
         let threshold = query.threshold.unwrap_or(engine.threshold);
         let tokens = Tokens::of(text);
         hits.retain(|hit| !tokens.inside(hit.start));
@@ -700,6 +710,7 @@ impl<'a> Scan<'a> {
             thorough: threshold < engine.threshold,
             tokens,
             hits,
+            runs: std::mem::take(&mut survey.runs),
             key: OnceCell::new(),
             previous: OnceCell::new(),
             columns: OnceCell::new(),
@@ -742,7 +753,12 @@ impl<'a> Scan<'a> {
     fn at_literals(&mut self, literals: &[(usize, u16)]) {
         let engine = self.engine;
         for &(at, rules) in literals {
+            let mut near: Option<Near> = None;
             for &rule in &engine.by_literal[usize::from(rules)] {
+                let weak = engine.needs[usize::from(rule)].alone < self.threshold;
+                if weak && !near.get_or_insert_with(|| self.near(at)).is_for(rule) {
+                    continue;
+                }
                 let start = self.moved_back(rule, at);
                 self.attempt(rule, start, None);
             }
@@ -972,7 +988,7 @@ impl<'a> Scan<'a> {
         if bounded && letter_before(bytes, start) && is_letter(bytes[start]) {
             return;
         }
-        if self.tokens.inside(start) || !self.asked_for(recognizer) {
+        if self.tokens.inside(start) || !self.asked_for(recognizer) || !self.worth_trying(recognizer, start) {
             return;
         }
         let limit = (start + recognizer.window).min(bytes.len());
@@ -1039,6 +1055,31 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// What a rule asks of the neighbourhood before its patterns, which may reach far, are tried at all.
+    fn worth_trying(&self, recognizer: &Recognizer, start: usize) -> bool {
+        let bytes = self.text.as_bytes();
+        let trigger = &recognizer.trigger;
+        if let Some(within) = trigger.digit_within
+            && !bytes[start..].iter().take(within).any(u8::is_ascii_digit)
+        {
+            return false;
+        }
+        if trigger.drawn {
+            let first = self.runs.partition_point(|run| *run < start);
+            let drawn = |run: usize| {
+                let word = bytes[run..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphanumeric());
+                let (length, digits) =
+                    word.fold((0, 0), |(n, digits), b| (n + 1, digits + usize::from(b.is_ascii_digit())));
+                length >= DRAWN_LEAST && digits > 0
+            };
+            return self.runs[first..]
+                .iter()
+                .take_while(|run| **run < start + recognizer.window)
+                .any(|run| drawn(*run));
+        }
+        true
+    }
+
     fn asked_for(&self, recognizer: &Recognizer) -> bool {
         self.query.entities.is_none_or(|only| only.contains(&&*recognizer.entity))
             && self.query.language.is_none_or(|language| {
@@ -1080,7 +1121,8 @@ impl<'a> Scan<'a> {
             }
         }
         match best {
-            [Some((a, _)), Some((b, against))] if b < a => (None, Some(against)),
+            // Within one key a word against it says what the key is of: `public_key`.
+            [Some((a, _)), Some((b, against))] if b < a || key.is_some() => (None, Some(against)),
             [word, against] => (word.map(|(_, w)| w), against.map(|(_, w)| w)),
         }
     }

@@ -44,11 +44,11 @@ pub(crate) fn masks(bytes: &[u8; 64]) -> Masks {
         for &s in SPECIALS {
             special |= u8::from(b == s);
         }
-        *flag = (digit | upper | lower | beyond) * WORD | digit * DIGIT | upper * UPPER | special * SPECIAL;
+        *flag = ((digit | upper | lower | beyond) * WORD) | (digit * DIGIT) | (upper * UPPER) | (special * SPECIAL);
     }
     if outside != 0 {
         for (flag, &b) in flags.iter_mut().zip(bytes) {
-            *flag |= within(b, 0xe0, 0xed) * LEAD | (b >> 7) * OUTSIDE;
+            *flag |= (within(b, 0xe0, 0xed) * LEAD) | ((b >> 7) * OUTSIDE);
         }
     }
     Masks {

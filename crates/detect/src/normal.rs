@@ -552,6 +552,7 @@ fn groups(text: &str, numbers: &[usize], replacements: &mut Vec<Replacement>) {
             _ if gap.len() <= 4
                 && gap.iter().filter(|b| **b == b'\n').count() == 1
                 && gap.iter().all(|b| matches!(b, b' ' | b'\r' | b'\n'))
+                && goes_on(bytes, start)
                 && in_prose(bytes, end, next) =>
             {
                 torn.push((end, next, " "));
@@ -561,6 +562,11 @@ fn groups(text: &str, numbers: &[usize], replacements: &mut Vec<Replacement>) {
     }
     flush(&mut singles, chain_alone);
     replacements.append(&mut torn);
+}
+
+/// Whether a group of digits belongs to another before it: a number that has begun, and not the last word of a line.
+fn goes_on(bytes: &[u8], start: usize) -> bool {
+    matches!(bytes[..start], [.., digit, b' ' | b'-' | b'.'] if digit.is_ascii_digit())
 }
 
 /// Whether one of two lines has something else than a number: a number that goes on in the next line, and not a column.

@@ -709,7 +709,7 @@ fn settle(text: &str, mut spans: Vec<Span>, conflicts: Conflicts) -> Vec<Span> {
     joined(text, spans)
 }
 
-/// 1. A merged span stands where the last one that went into it stood.
+/// Step 1. A merged span stands where the last one that went into it stood.
 fn merged(spans: Vec<Span>) -> Vec<Span> {
     let mut by_entity: BTreeMap<String, Vec<(usize, Span)>> = BTreeMap::new();
     for (position, span) in spans.into_iter().enumerate() {
@@ -733,7 +733,8 @@ fn merged(spans: Vec<Span>) -> Vec<Span> {
     kept.into_iter().map(|(_, span)| span).collect()
 }
 
-/// 2. Sorted by start, longer ones first, whatever may contain a span comes before it, and the largest end decides.
+/// Step 2. Sorted by start, longer ones first, whatever may contain a span comes before it, and the largest end so far
+/// decides.
 fn contained(spans: Vec<Span>) -> Vec<Span> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
     order.sort_by_key(|&i| (spans[i].start, std::cmp::Reverse(spans[i].end)));
@@ -754,8 +755,8 @@ fn contained(spans: Vec<Span>) -> Vec<Span> {
     spans.into_iter().zip(dropped).filter(|(_, dropped)| !dropped).map(|(span, _)| span).collect()
 }
 
-/// 3. No span contains another any more: sorted by start they are sorted by end, and each can only cross those beside it.
-/// A cut can leave one inside its neighbour, or empty; so the order is made again after each, as Presidio does.
+/// Step 3. No span contains another any more: sorted by start they are sorted by end, and each can only cross those
+/// beside it. A cut can leave one inside its neighbour, or empty; so the order is made again after each, as Presidio does.
 fn cut(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| (span.start, span.end));
     let mut i = 0;
@@ -782,7 +783,7 @@ fn cut(mut spans: Vec<Span>) -> Vec<Span> {
     spans
 }
 
-/// 4.
+/// Step 4.
 fn joined(text: &str, spans: Vec<Span>) -> Vec<Span> {
     let mut out: Vec<Span> = Vec::with_capacity(spans.len());
     for mut span in spans {

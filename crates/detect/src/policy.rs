@@ -49,6 +49,8 @@ fn yes() -> bool {
 pub(crate) struct Policy {
     default: Operator,
     operators: BTreeMap<String, Operator>,
+    /// For an entity whose word of context is one of these.
+    by_context: Vec<(String, Vec<String>, Operator)>,
     thresholds: BTreeMap<String, f32>,
     pub(crate) entities: Option<Vec<String>>,
     allow: Vec<String>,
@@ -61,6 +63,7 @@ impl Default for Policy {
         Self {
             default: Operator::Token,
             operators: BTreeMap::new(),
+            by_context: Vec::new(),
             thresholds: BTreeMap::new(),
             entities: None,
             allow: Vec::new(),
@@ -102,15 +105,26 @@ pub(crate) enum Down<'a> {
 }
 
 impl Policy {
-    /// Adds what a file says; it wins over what files before it said.
-    pub(crate) fn add(&mut self, raw: RawPolicy) -> Result<(), &'static str> {
+    /// Adds what a file says; it wins over what files before it said. `lists` are the lists of words of all files.
+    pub(crate) fn add(&mut self, raw: RawPolicy, lists: &BTreeMap<String, Vec<String>>) -> Result<(), &'static str> {
         if let Some(default) = raw.default {
             self.default = default;
         }
         if raw.thresholds.values().any(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err("a threshold is 0 to 1");
         }
-        self.operators.extend(raw.operators);
+        for (key, operator) in raw.operators {
+            match key.split_once('@') {
+                None => {
+                    self.operators.insert(key, operator);
+                }
+                Some((entity, list)) => {
+                    let words = lists.get(list).ok_or("an operator for `ENTITY@list` names no list that there is")?;
+                    let words = words.iter().map(|word| word.to_lowercase()).collect();
+                    self.by_context.push((entity.to_owned(), words, operator));
+                }
+            }
+        }
         self.thresholds.extend(raw.thresholds);
         self.entities = raw.entities.or(self.entities.take());
         self.allow.extend(raw.allow.iter().map(|value| value.trim().to_lowercase()));
@@ -133,8 +147,17 @@ impl Policy {
         Ok(())
     }
 
-    /// What is put in the place of a finding: by `ENTITY/recognizer`, by entity, or by default.
-    pub(crate) fn operator(&self, entity: &str, recognizer: &str) -> &Operator {
+    /// What is put in the place of a finding: by `ENTITY@list`, if its word of context is in the list, by
+    /// `ENTITY/recognizer`, by entity, or by default.
+    pub(crate) fn operator(&self, entity: &str, recognizer: &str, context: Option<&str>) -> &Operator {
+        let near = context.and_then(|word| {
+            let fits =
+                |(own, words, _): &&(String, Vec<String>, Operator)| own == entity && words.iter().any(|w| w == word);
+            self.by_context.iter().rev().find(fits)
+        });
+        if let Some((_, _, operator)) = near {
+            return operator;
+        }
         // Most policies have few operators, and findings are rare.
         self.operators
             .iter()
@@ -259,13 +282,18 @@ mod tests {
     #[test]
     fn the_last_file_wins() {
         let mut policy = Policy::default();
+        let lists = BTreeMap::from([("own".to_owned(), vec!["Mine".to_owned()])]);
         let raw = |text: &str| toml::from_str::<RawPolicy>(text).unwrap();
-        policy.add(raw("default = 'redact'\n[operators]\nURL = 'keep'\nAGE = 'token'")).unwrap();
-        policy.add(raw("allow = ['Info@Example.com']\nallow_patterns = ['\\d{3}']\n[operators]\nURL = 'redact'\n'AGE/old' = 'keep'\n[thresholds]\nAGE = 0.9")).unwrap();
-        assert_eq!(policy.operator("URL", "x"), &Operator::Redact);
-        assert_eq!(policy.operator("AGE", "x"), &Operator::Token);
-        assert_eq!(policy.operator("AGE", "old"), &Operator::Keep);
-        assert_eq!(policy.operator("OTHER", "x"), &Operator::Redact);
+        policy
+            .add(raw("default = 'redact'\n[operators]\nURL = 'keep'\nAGE = 'token'\n'URL@own' = 'token'"), &lists)
+            .unwrap();
+        policy.add(raw("allow = ['Info@Example.com']\nallow_patterns = ['\\d{3}']\n[operators]\nURL = 'redact'\n'AGE/old' = 'keep'\n[thresholds]\nAGE = 0.9"), &lists).unwrap();
+        assert_eq!(policy.operator("URL", "x", None), &Operator::Redact);
+        assert_eq!(policy.operator("URL", "x", Some("mine")), &Operator::Token);
+        assert_eq!(policy.operator("AGE", "x", Some("mine")), &Operator::Token);
+        assert_eq!(policy.operator("AGE", "x", None), &Operator::Token);
+        assert_eq!(policy.operator("AGE", "old", None), &Operator::Keep);
+        assert_eq!(policy.operator("OTHER", "x", None), &Operator::Redact);
         assert!(!policy.counts("AGE", 0.8, "93", 0.5));
         assert!(policy.counts("OTHER", 0.8, "93", 0.5));
         assert!(!policy.counts("OTHER", 0.8, "info@example.com", 0.5));
@@ -276,8 +304,9 @@ mod tests {
             "path = [{ path = 'a', scan = false }]",
             "allow_patterns = ['(']",
             "thresholds = { A = 2.0 }",
+            "operators = { 'A@none' = 'keep' }",
         ] {
-            assert!(policy.add(raw(text)).is_err(), "{text}");
+            assert!(policy.add(raw(text), &lists).is_err(), "{text}");
         }
     }
 }

@@ -139,7 +139,7 @@ impl Redactor {
         }
         let recognizer: Arc<str> = Arc::from("path");
         let finding = Found { entity: entity.clone(), recognizer, score: 1.0 };
-        Some(self.replacement(finding, text, sink, true)?)
+        self.replacement(finding, None, text, sink, true)
     }
 
     /// `None` when there is nothing to replace. What may stay is reported in the first round only.
@@ -157,7 +157,9 @@ impl Redactor {
                 continue;
             }
             let found = Found { entity: finding.entity, recognizer: finding.recognizer, score: finding.score };
-            let Some(replacement) = self.replacement(found, value, sink, first) else { continue };
+            let Some(replacement) = self.replacement(found, finding.context.as_deref(), value, sink, first) else {
+                continue;
+            };
             let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
             out.push_str(&text[done..finding.start]);
             out.push_str(&replacement);
@@ -170,8 +172,15 @@ impl Redactor {
     }
 
     /// What stands for a value; `None` when it may stay as it is.
-    fn replacement(&self, found: Found, value: &str, sink: &mut Sink, first: bool) -> Option<String> {
-        let operator = self.engine.redaction().operator(&found.entity, &found.recognizer);
+    fn replacement(
+        &self,
+        found: Found,
+        context: Option<&str>,
+        value: &str,
+        sink: &mut Sink,
+        first: bool,
+    ) -> Option<String> {
+        let operator = self.engine.redaction().operator(&found.entity, &found.recognizer, context);
         let replacement = match operator {
             Operator::Token => {
                 let token = format!("{}:{}", found.entity, self.pseudonyms.token(&found.entity, value));

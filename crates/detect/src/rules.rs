@@ -36,21 +36,37 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("asia/southeast.toml", include_str!("../../../defaults/recognizers/asia/southeast.toml")),
     ("asia/west.toml", include_str!("../../../defaults/recognizers/asia/west.toml")),
     ("contact.toml", include_str!("../../../defaults/recognizers/contact.toml")),
-    ("europe/uk.toml", include_str!("../../../defaults/recognizers/europe/uk.toml")),
+    ("crypto.toml", include_str!("../../../defaults/recognizers/crypto.toml")),
+    ("device.toml", include_str!("../../../defaults/recognizers/device.toml")),
     ("europe/de.toml", include_str!("../../../defaults/recognizers/europe/de.toml")),
+    ("europe/east.toml", include_str!("../../../defaults/recognizers/europe/east.toml")),
     ("europe/es.toml", include_str!("../../../defaults/recognizers/europe/es.toml")),
     ("europe/it.toml", include_str!("../../../defaults/recognizers/europe/it.toml")),
     ("europe/nordic.toml", include_str!("../../../defaults/recognizers/europe/nordic.toml")),
-    ("europe/west.toml", include_str!("../../../defaults/recognizers/europe/west.toml")),
-    ("europe/east.toml", include_str!("../../../defaults/recognizers/europe/east.toml")),
     ("europe/pl.toml", include_str!("../../../defaults/recognizers/europe/pl.toml")),
     ("europe/tr.toml", include_str!("../../../defaults/recognizers/europe/tr.toml")),
+    ("europe/uk.toml", include_str!("../../../defaults/recognizers/europe/uk.toml")),
     ("europe/vat.toml", include_str!("../../../defaults/recognizers/europe/vat.toml")),
+    ("europe/west.toml", include_str!("../../../defaults/recognizers/europe/west.toml")),
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
     ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
+    ("location.toml", include_str!("../../../defaults/recognizers/location.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
     ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
-    ("secrets.toml", include_str!("../../../defaults/recognizers/secrets.toml")),
+    ("online.toml", include_str!("../../../defaults/recognizers/online.toml")),
+    ("secrets/ai.toml", include_str!("../../../defaults/recognizers/secrets/ai.toml")),
+    ("secrets/chat.toml", include_str!("../../../defaults/recognizers/secrets/chat.toml")),
+    ("secrets/ci.toml", include_str!("../../../defaults/recognizers/secrets/ci.toml")),
+    ("secrets/cloud.toml", include_str!("../../../defaults/recognizers/secrets/cloud.toml")),
+    ("secrets/databases.toml", include_str!("../../../defaults/recognizers/secrets/databases.toml")),
+    ("secrets/generic.toml", include_str!("../../../defaults/recognizers/secrets/generic.toml")),
+    ("secrets/keys.toml", include_str!("../../../defaults/recognizers/secrets/keys.toml")),
+    ("secrets/named.toml", include_str!("../../../defaults/recognizers/secrets/named.toml")),
+    ("secrets/payment.toml", include_str!("../../../defaults/recognizers/secrets/payment.toml")),
+    ("secrets/saas.toml", include_str!("../../../defaults/recognizers/secrets/saas.toml")),
+    ("secrets/vcs.toml", include_str!("../../../defaults/recognizers/secrets/vcs.toml")),
+    ("time.toml", include_str!("../../../defaults/recognizers/time.toml")),
+    ("travel.toml", include_str!("../../../defaults/recognizers/travel.toml")),
 ];
 
 /// No rule looks further than this from where its candidate starts, so that the work per candidate is bounded.
@@ -183,6 +199,9 @@ struct RawTrigger {
     letters: bool,
     #[serde(default)]
     value: bool,
+    #[serde(default)]
+    drawn: bool,
+    digit_within: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -249,6 +268,10 @@ pub(crate) struct Trigger {
     pub(crate) letters: bool,
     /// At a value under a key.
     pub(crate) value: bool,
+    /// Only if something that may be drawn by lot begins within the window.
+    pub(crate) drawn: bool,
+    /// Only if a digit stands so near.
+    pub(crate) digit_within: Option<usize>,
 }
 
 impl Trigger {
@@ -282,7 +305,7 @@ struct Compiled {
 }
 
 /// No automaton is larger than this. A dozen of ours would be, and are tried by [`Regex`].
-const DENSE_BYTES_MAX: usize = 256 << 10;
+const DENSE_BYTES_MAX: usize = 1 << 20;
 
 /// The bytes that a match may begin with.
 #[derive(Clone, Copy)]
@@ -514,7 +537,7 @@ fn compile_all(files: Vec<(String, String)>, set: Option<Set>, trusted: usize) -
             allow_patterns: file.allow_patterns,
             path: file.path,
         };
-        policy.add(raw).map_err(|problem| RuleError::Policy { file: name.clone(), problem })?;
+        policy.add(raw, &lists).map_err(|problem| RuleError::Policy { file: name.clone(), problem })?;
     }
     Ok(Rules { recognizers, threshold, policy, files })
 }
@@ -661,6 +684,8 @@ fn compile(
             word: trigger.word.map(|[least, most]| (least, most)),
             letters: trigger.letters,
             value: trigger.value,
+            drawn: trigger.drawn,
+            digit_within: trigger.digit_within,
         },
         first,
         boundary: raw.boundary,

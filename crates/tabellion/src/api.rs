@@ -11,15 +11,17 @@ use axum::routing::get;
 use tabellion_evidence::tile::{TileId, parse_entries_path};
 
 use crate::notary::Notary;
+use crate::presidio;
 
-pub(crate) fn router(notary: Arc<Notary>) -> Router {
+pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize) -> Router {
     Router::new()
-        .route("/", get(|| async { "tabellion: /log/checkpoint, /metrics, /healthz, /readyz\n" }))
+        .route("/", get(|| async { "tabellion: /log/checkpoint, /presidio, /metrics, /healthz, /readyz\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log/{*path}", get(log))
         .with_state(notary)
+        .nest("/presidio", presidio::router(request_bytes_max))
 }
 
 async fn ready(State(notary): State<Arc<Notary>>) -> Response {

@@ -87,8 +87,11 @@ pub(crate) struct DetectArgs {
     #[arg(long, value_name = "S")]
     pub(crate) threshold: Option<f32>,
     /// Which recognizers run
-    #[arg(long, value_enum, default_value = "default")]
+    #[arg(long, value_enum, default_value = "default", conflicts_with = "policy")]
     pub(crate) recognizers: Recognizers,
+    /// Those of a policy, its own among them: a built-in one or a file
+    #[arg(long, value_name = "F")]
+    pub(crate) policy: Option<String>,
     /// Say why, with each finding
     #[arg(long)]
     pub(crate) explain: bool,
@@ -111,9 +114,9 @@ pub(crate) struct RedactArgs {
     /// What the input is; of JSON, string values are redacted and the structure is kept
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
-    /// A file of recognizers that replaces the built-in ones
+    /// The policy: a built-in one (default, all, gdpr, hipaa-safe-harbor, pci-dss, secrets) or a file [default: the configured one]
     #[arg(long, value_name = "F")]
-    pub(crate) policy: Option<PathBuf>,
+    pub(crate) policy: Option<String>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

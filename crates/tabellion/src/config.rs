@@ -41,8 +41,14 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     pub(crate) console: Console,
     network: Network,
+    pub(crate) redaction: Redaction,
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Vec<Upstream>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Redaction {
+    pub(crate) policy: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

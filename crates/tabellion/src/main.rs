@@ -9,6 +9,8 @@ mod indexer;
 mod metrics;
 mod notary;
 mod pipeline;
+mod policy;
+mod presidio;
 mod secrets;
 mod serve;
 mod ui;

@@ -52,6 +52,9 @@ pub(crate) struct Notary {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// Of the part before, so much decides: more than the engine reads of it.
+const BEFORE_BYTES: usize = 256;
+
 /// What redaction made of a part.
 struct KnownPart {
     redacted: ledger::Part,
@@ -94,9 +97,13 @@ impl Notary {
         &self.ledger
     }
 
-    fn known_key(&self, raw: &[u8]) -> Hash {
+    /// What was said before may have decided what was found, so a part is known only after the same words.
+    fn known_key(&self, raw: &[u8], before: Option<&str>) -> Hash {
         let mut hasher = Sha256::new();
         hasher.update(self.known_key);
+        let before = before.map_or(&[][..], |before| &before.as_bytes()[before.len().saturating_sub(BEFORE_BYTES)..]);
+        hasher.update((before.len() as u64).to_be_bytes());
+        hasher.update(before);
         hasher.update(raw);
         Hash(hasher.finalize().into())
     }
@@ -351,17 +358,19 @@ impl Draft {
             return None;
         }
         let mut parts = Vec::with_capacity(split.parts.len());
+        let mut before = None;
         for span in &split.parts {
             let raw = &body[span.range.clone()];
+            let said = before.replace(raw);
             // Answers are new; only requests repeat what was said before.
-            let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes()));
+            let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), said));
             if let Some(key) = key
                 && let Some(part) = notary.lock_known().parts.get(&key)
             {
                 parts.push(Piece { part: part.clone(), is_new: false, key: None });
                 continue;
             }
-            parts.push(Piece { part: Arc::new(known(notary.redactor.json(raw)?)), is_new: true, key });
+            parts.push(Piece { part: Arc::new(known(notary.redactor.json_after(raw, said)?)), is_new: true, key });
         }
         Some(Pieces { frame, parts })
     }

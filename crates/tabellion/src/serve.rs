@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tabellion_detect::{Engine, Pseudonyms, Redactor, Set};
 use tabellion_evidence::entry::{Kind, Outcome};
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
 use tabellion_ledger::{Ledger, Options};
@@ -21,6 +20,7 @@ use crate::indexer;
 use crate::metrics::Metrics;
 use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
+use crate::policy;
 use crate::secrets::Secrets;
 
 /// Where the addresses of a running server stand, for whoever wants to reach it.
@@ -79,7 +79,8 @@ impl Server {
             tokio::spawn(listen(gateway, limits, stop, move |request| pipeline.clone().handle(request)))
         };
         let console_done = {
-            let serve = axum::serve(console, api::router(notary.clone())).with_graceful_shutdown(until_true(stopped));
+            let router = api::router(notary.clone(), config.gateway.request_bytes_max);
+            let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
@@ -130,7 +131,7 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;
     let secrets = Secrets::open(&keys)?;
-    let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new(*secrets.token));
+    let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, secrets, metrics)))
 }
 

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tabellion_audit::{DirectorySource, Options, Report, verify_proof};
-use tabellion_detect::{Engine, Pseudonyms, Redactor, Set};
 use tabellion_evidence::entry;
 use tabellion_evidence::note::VerifierKey;
 use tabellion_ledger::{LedgerError, Reader};
@@ -34,6 +33,7 @@ use super::{Log, search};
 use crate::cli::DemoArgs;
 use crate::config::{Config, DEFAULTS};
 use crate::failure::Failure;
+use crate::policy;
 use crate::secrets::Secrets;
 use crate::serve::Server;
 use crate::{Ended, ui};
@@ -467,7 +467,7 @@ impl<'a> Demo<'a> {
         self.stage.scene(5, "Finding it again").await?;
         let secrets = Secrets::existing(&self.log.config.keys())?
             .ok_or_else(|| Failure::internal("the keys are not where they should be"))?;
-        let redactor = Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new(*secrets.token));
+        let redactor = policy::redactor(&self.log.config.redaction.policy, &secrets)?;
         let query = Query { limit: 4, ..Query::default() };
 
         self.stage.command(&format!("tabellion search --case {SUPPORT_CASE}"))?;

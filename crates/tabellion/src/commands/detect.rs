@@ -3,14 +3,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use tabellion_detect::{Context, Engine, Finding, Pseudonyms, Query, Redactor, Set, convert_offsets};
+use tabellion_detect::{Context, Engine, Finding, Query, Set, Stream, convert_offsets};
 
 use crate::cli::{DetectArgs, Format, Offsets, Recognizers, RedactArgs};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::policy;
 use crate::secrets::Secrets;
 use crate::{Ended, said_no, ui};
 
@@ -40,10 +41,11 @@ struct FoundInLine<'a> {
 }
 
 pub(crate) fn detect(args: &DetectArgs) -> Ended {
-    let engine = Engine::embedded(match args.recognizers {
-        Recognizers::Default => Set::Default,
-        Recognizers::All => Set::All,
-    });
+    let engine = match (&args.policy, args.recognizers) {
+        (Some(policy), _) => policy::engine(policy)?,
+        (None, Recognizers::Default) => Engine::embedded(Set::Default),
+        (None, Recognizers::All) => Engine::embedded(Set::All),
+    };
     if args.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return Err(Failure::usage("--threshold must be between 0.0 and 1.0"));
     }
@@ -65,16 +67,57 @@ pub(crate) fn detect(args: &DetectArgs) -> Ended {
                 ui::json(&FoundInLine { id: line.id, findings: described(&line.text, &findings, args) })?;
             }
         } else {
-            let text = read_text(&name, &mut input)?;
-            let query = Query { threshold: args.threshold, ..Query::default() };
-            let findings = engine.analyze(&text, &query);
-            any |= !findings.is_empty();
-            for found in described(&text, &findings, args) {
-                ui::json(&found)?;
-            }
+            any |= whole(&engine, args, &name, &mut input)?;
         }
     }
     Ok(if any && args.fail { said_no() } else { ExitCode::SUCCESS })
+}
+
+/// So much of a file is read at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Finds in one text, which may be longer than memory. Returns whether anything was found.
+fn whole(engine: &Engine, args: &DetectArgs, name: &str, input: &mut dyn Read) -> Result<bool, Failure> {
+    let query = Query { threshold: args.threshold, ..Query::default() };
+    let mut stream = Stream::new(engine, query);
+    // What is not certain yet, where it begins, and as how many units that counts.
+    let mut pending = String::new();
+    let (mut begin, mut units) = (0, 0);
+    let mut bytes = Vec::new();
+    let mut any = false;
+    loop {
+        let read = input.take(CHUNK_BYTES as u64).read_to_end(&mut bytes).map_err(|error| unreadable(name, error))?;
+        // A character that the chunk cuts in two waits for its rest.
+        let valid = match std::str::from_utf8(&bytes) {
+            Ok(_) => bytes.len(),
+            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
+            Err(_) => return Err(Failure::usage(format!("{name} is not UTF-8"))),
+        };
+        let rest = bytes.split_off(valid);
+        let text = String::from_utf8(std::mem::replace(&mut bytes, rest)).expect("that much of it is valid");
+        pending.push_str(&text);
+        let mut findings = stream.feed(&text);
+        let certain = stream.certain();
+        if read == 0 {
+            findings.extend(std::mem::replace(&mut stream, Stream::new(engine, query)).finish());
+        }
+        any |= !findings.is_empty();
+        for finding in &mut findings {
+            finding.start -= begin;
+            finding.end -= begin;
+        }
+        for mut found in described(&pending, &findings, args) {
+            found.start += units;
+            found.end += units;
+            ui::json(&found)?;
+        }
+        if read == 0 {
+            return Ok(any);
+        }
+        units += count(&pending[..certain - begin], args.offsets);
+        pending.drain(..certain - begin);
+        begin = certain;
+    }
 }
 
 /// What lines may ask for.
@@ -105,6 +148,14 @@ impl Asking<'_> {
     }
 }
 
+fn count(text: &str, unit: Offsets) -> usize {
+    match unit {
+        Offsets::Chars => text.chars().count(),
+        Offsets::Bytes => text.len(),
+        Offsets::Utf16 => text.encode_utf16().count(),
+    }
+}
+
 fn described<'a>(text: &str, findings: &'a [Finding], args: &DetectArgs) -> Vec<Found<'a>> {
     let unit = match args.offsets {
         Offsets::Chars => tabellion_detect::Offsets::Chars,
@@ -128,17 +179,9 @@ fn described<'a>(text: &str, findings: &'a [Finding], args: &DetectArgs) -> Vec<
 }
 
 pub(crate) fn redact(args: &RedactArgs) -> Ended {
-    let engine = match &args.policy {
-        None => Engine::embedded(Set::Default),
-        Some(path) => {
-            let rules =
-                std::fs::read_to_string(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
-            let name = path.file_name().map_or("policy".into(), |name| name.to_string_lossy());
-            Engine::from_rules(&[(&name, &rules)])
-                .map_err(|error| Failure::usage("the policy cannot be used").because(error))?
-        }
-    };
-    let redactor = Redactor::new(Arc::new(engine), Pseudonyms::new(token_key(args)?));
+    let config = Config::load(args.log.config.as_deref(), args.log.data.as_deref())?;
+    let engine = policy::engine(args.policy.as_deref().unwrap_or(&config.redaction.policy))?;
+    let redactor = policy::with_key(engine, &token_key(&config)?);
     for input in inputs(&args.files) {
         let (name, mut input) = input?;
         match args.format {
@@ -168,8 +211,7 @@ pub(crate) fn redact(args: &RedactArgs) -> Ended {
 }
 
 /// The token key of the log, so that the same value has the same token there and here; without a log, one for this run.
-fn token_key(args: &RedactArgs) -> Result<[u8; 32], Failure> {
-    let config = Config::load(args.log.config.as_deref(), args.log.data.as_deref())?;
+fn token_key(config: &Config) -> Result<[u8; 32], Failure> {
     if let Some(secrets) = Secrets::existing(&config.keys())? {
         return Ok(*secrets.token);
     }

@@ -1,15 +1,14 @@
 //! `tabellion search`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use tabellion_detect::{Engine, Pseudonyms, Redactor, Set};
 use tabellion_search::{Hit, Index, Query};
 
 use super::Log;
 use crate::cli::SearchArgs;
 use crate::failure::Failure;
 use crate::indexer::{self, LogSource};
+use crate::policy;
 use crate::secrets::Secrets;
 use crate::{Ended, said_no, ui};
 
@@ -45,8 +44,7 @@ pub(crate) fn find(log: &Log, query: &Query) -> Result<Vec<Hit>, Failure> {
 /// What the arguments ask for; `None` when nothing can match. What the log holds redacted is redacted here too.
 fn query(args: &SearchArgs, log: &Log) -> Result<Option<Query>, Failure> {
     let secrets = Secrets::existing(&log.config.keys())?;
-    let redactor =
-        secrets.map(|secrets| Redactor::new(Arc::new(Engine::embedded(Set::Default)), Pseudonyms::new(*secrets.token)));
+    let redactor = secrets.map(|secrets| policy::redactor(&log.config.redaction.policy, &secrets)).transpose()?;
     let redacted = |text: &Option<String>| {
         text.as_ref().map(|text| match &redactor {
             Some(redactor) => redactor.text(text).text,

@@ -1,0 +1,42 @@
+//! The policy under which a command or the server redacts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tabellion_detect::{Engine, Pseudonyms, Redactor};
+
+use crate::failure::Failure;
+use crate::secrets::Secrets;
+
+/// The engine under a policy: the name of one that is built in, or a file.
+pub(crate) fn engine(policy: &str) -> Result<Engine, Failure> {
+    if let Some(engine) = Engine::preset(policy) {
+        return Ok(engine);
+    }
+    let path = Path::new(policy);
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("there is no policy {policy}: neither a file, nor one of {}", names())).because(error)
+    })?;
+    let name = path.file_name().map_or_else(|| "policy".into(), |name| name.to_string_lossy());
+    Engine::with_policy(&name, &text).map_err(|error| Failure::usage("the policy cannot be used").because(error))
+}
+
+/// The names of the built-in policies.
+pub(crate) fn names() -> String {
+    Engine::presets().collect::<Vec<_>>().join(", ")
+}
+
+/// Redacts under a policy with a log's keys. The key for `encrypt` is derived from the token key: whoever has that can
+/// undo tokens by guessing, and what is encrypted by reading.
+pub(crate) fn redactor(policy: &str, secrets: &Secrets) -> Result<Redactor, Failure> {
+    Ok(with_key(engine(policy)?, &secrets.token))
+}
+
+/// The same for an engine and a token key.
+pub(crate) fn with_key(engine: Engine, token: &[u8; 32]) -> Redactor {
+    let mut mac = Hmac::<Sha256>::new_from_slice(token).expect("HMAC takes a key of any length");
+    mac.update(b"tabellion operator encryption");
+    Redactor::new(Arc::new(engine), Pseudonyms::new(*token)).encrypting(mac.finalize().into_bytes().into())
+}
