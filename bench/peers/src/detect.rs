@@ -14,7 +14,7 @@ use tabellion_detect::{Context, Engine, Finding, Pseudonyms, Query, Redactor, Se
 const SECRETS: [&str; 5] = ["API_KEY", "PASSWORD", "PRIVATE_KEY", "JWT", "CONNECTION_STRING"];
 /// Larger files are data; none of a project's sources or documents is.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-const HOSTILE_BYTES: usize = 1 << 20;
+const HOSTILE_BYTES: usize = 128 << 10;
 
 const SETS: [(&str, Set); 2] = [("default", Set::Default), ("all", Set::All)];
 
