@@ -11,9 +11,11 @@ use crate::{Ended, ui};
 pub(crate) fn run(args: &LogArgs) -> Ended {
     let config = Config::load(args.config.as_deref(), args.data.as_deref())?;
     runtime()?.block_on(async {
+        // Listened for before anybody can know that the server is there, and may want to stop it.
+        let told = signals()?;
         let server = Server::start(&config).await?;
         greet(&config, &server);
-        wait_for_signal().await?;
+        told.await;
         tracing::info!("stopping");
         server.stop().await?;
         Ok(ExitCode::SUCCESS)
@@ -49,13 +51,20 @@ fn greet(config: &Config, server: &Server) {
 
 /// Returns when the process is told to stop.
 pub(super) async fn wait_for_signal() -> Result<(), Failure> {
+    signals()?.await;
+    Ok(())
+}
+
+/// From now on the process is not ended by being told to stop; this is.
+fn signals() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| Failure::environment("cannot wait for signals").because(error);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
