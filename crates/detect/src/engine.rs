@@ -29,8 +29,10 @@ use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
 use crate::policy::{PRESETS, Policy};
-use crate::rules::{self, Boundary, Recognizer, RuleError, Rules, Set};
-use crate::token::Tokens;
+use crate::rules::{
+    self, Boundary, CLASSES_AFTER_DIGITS, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
+};
+use crate::token::{Tokens, tail};
 use crate::validate::Check;
 use crate::{Context, Finding, Query};
 
@@ -61,6 +63,8 @@ const PREFIX_MAX: usize = 8;
 /// What was drawn by lot is a word of so many letters, or of fewer with digits among them.
 const LONG_LEAST: usize = 18;
 const MIXED_LEAST: usize = 6;
+/// In so many values that stand in each other, without a space or a separator, secrets are looked for.
+const VALUES_WITHIN_MAX: usize = 16;
 /// A key in text is looked for so far back.
 const KEY_BACK: usize = 64;
 
@@ -85,8 +89,9 @@ pub struct Engine {
     by_first: Vec<Set64>,
     /// The rules that a literal triggers.
     by_literal: Vec<Vec<u16>>,
-    /// The rules for a number, by the digits near.
+    /// The rules for a number, by the digits near; and by the length of its first group and what stands after it.
     by_digits: Vec<Tried>,
+    by_shape: Vec<Set64>,
     /// Whether any rule that digits trigger may follow a letter.
     digits_after_letters: bool,
     /// The rules for a word, by its length.
@@ -111,6 +116,7 @@ struct Tried {
     strong: Set64,
     /// They need a word of context.
     weak: Set64,
+    any_strong: bool,
     any_weak: bool,
 }
 
@@ -338,7 +344,8 @@ impl Engine {
         let none = Set64::room(recognizers.len());
         let mut by_context = vec![none.clone(); count];
         let mut by_first = vec![none.clone(); 256];
-        let untried = Tried { strong: none.clone(), weak: none, any_weak: false };
+        let mut by_shape = vec![none.clone(); (GROUP_MAX + 1) * CLASSES_AFTER_DIGITS];
+        let untried = Tried { strong: none.clone(), weak: none, any_strong: false, any_weak: false };
         let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
         let mut by_word = vec![untried.clone(); WORD_MAX + 1];
         let mut by_letters = vec![untried; WORD_MAX + 1];
@@ -357,11 +364,17 @@ impl Engine {
                     by_first[usize::from(byte)].insert(rule as u16);
                 }
             }
+            for (length, classes) in recognizer.shape.0.iter().enumerate() {
+                for class in (0..CLASSES_AFTER_DIGITS).filter(|class| (classes >> class) & 1 == 1) {
+                    by_shape[length * CLASSES_AFTER_DIGITS + class].insert(rule as u16);
+                }
+            }
             let strong = needs[rule].alone >= threshold;
             let add = |table: &mut [Tried], least: usize, most: usize| {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.insert(rule as u16);
+                    rules.any_strong |= strong;
                     rules.any_weak |= !strong;
                 }
             };
@@ -401,6 +414,7 @@ impl Engine {
             by_first,
             by_literal,
             by_digits,
+            by_shape,
             digits_after_letters,
             by_word,
             by_letters,
@@ -607,8 +621,9 @@ impl Engine {
 
     /// The words of context at the end of a text.
     fn words_in(&self, text: &str) -> Vec<u16> {
-        let text = &text[text.ceil_char_boundary(text.len().saturating_sub(PREVIOUS_BYTES))..];
-        self.survey(text).hits.iter().map(|hit| hit.word).collect()
+        let text = tail(text, PREVIOUS_BYTES);
+        let tokens = Tokens::of(text);
+        self.survey(text).hits.iter().filter(|hit| !tokens.inside(hit.start)).map(|hit| hit.word).collect()
     }
 
     #[cfg(test)]
@@ -787,7 +802,16 @@ impl<'a> Scan<'a> {
             return;
         }
         let bytes = self.text.as_bytes();
+        // Values within values, `a=b=c=…`: each would be looked at to its end.
+        let (mut last, mut within) = (0, 0);
         for &at in assigns {
+            let apart =
+                |b: &u8| b.is_ascii_whitespace() || matches!(b, b'&' | b';' | b',' | b'"' | b'\'' | b'{' | b'}');
+            within = if bytes[last..at].iter().any(apart) { 0 } else { within + 1 };
+            last = at;
+            if within > VALUES_WITHIN_MAX {
+                continue;
+            }
             let before = &bytes[..at];
             let closed = before
                 .iter()
@@ -839,7 +863,7 @@ impl<'a> Scan<'a> {
                 let end = number + bytes[number..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
                 self.steps += end - start;
                 self.before_digits(start, ended.max(begun));
-                self.try_rules(&engine.by_word[(end - start).min(WORD_MAX)], start, false);
+                self.try_rules(&engine.by_word[(end - start).min(WORD_MAX)], start, None);
                 (begun, ended) = (start, end);
             } else {
                 // In the middle of a word.
@@ -850,7 +874,10 @@ impl<'a> Scan<'a> {
             }
             let near = digits_near(bytes, number);
             self.steps += DIGITS_NEAR;
-            self.try_rules(&engine.by_digits[near], number, true);
+            let length = bytes[number..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let class = class_after_digits(bytes.get(number + length).copied());
+            let shape = &engine.by_shape[length.min(GROUP_MAX) * CLASSES_AFTER_DIGITS + class];
+            self.try_rules(&engine.by_digits[near], number, Some(shape));
         }
     }
 
@@ -875,7 +902,7 @@ impl<'a> Scan<'a> {
             at = end - length;
         }
         for &(start, length) in starts[..count].iter().rev() {
-            self.try_rules(&engine.by_word[length], start, false);
+            self.try_rules(&engine.by_word[length], start, None);
         }
     }
 
@@ -887,7 +914,7 @@ impl<'a> Scan<'a> {
             let length = bytes[start..].iter().take(WORD_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
             self.steps += length;
             if bytes.get(start + length).is_none_or(|b| !b.is_ascii_digit()) {
-                self.try_rules(&engine.by_letters[length], start, false);
+                self.try_rules(&engine.by_letters[length], start, None);
             }
         }
     }
@@ -907,20 +934,24 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn try_rules(&mut self, rules: &Tried, start: usize, back: bool) {
+    fn try_rules(&mut self, rules: &Tried, start: usize, shape: Option<&Set64>) {
         let engine = self.engine;
         let first = &engine.by_first[usize::from(self.text.as_bytes()[start])];
         // A word at a time, because most sets are empty but for one or two.
         let near = if rules.any_weak { self.near(start) } else { Near::Nothing };
+        if !rules.any_strong && matches!(near, Near::Nothing) {
+            return;
+        }
         for i in 0..first.0.len() {
             let weak = match near {
                 Near::Nothing => 0,
                 Near::Anything => u64::MAX,
                 Near::Some => self.near_rules.0[i],
             };
-            for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i]) {
+            let shaped = shape.map_or(u64::MAX, |shape| shape.0[i]);
+            for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i] & shaped) {
                 let rule = (i * 64 + bit) as u16;
-                let at = if back { self.moved_back(rule, start) } else { start };
+                let at = if shape.is_some() { self.moved_back(rule, start) } else { start };
                 self.attempt(rule, at, None);
             }
         }
@@ -1079,6 +1110,13 @@ impl<'a> Scan<'a> {
             && !bytes[start..].iter().take(within).any(u8::is_ascii_digit)
         {
             return false;
+        }
+        if let Some(fresh) = trigger.fresh {
+            let before = bytes[..start].iter().rev().take(fresh + 1);
+            let run = before.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
+            if run > fresh {
+                return false;
+            }
         }
         if trigger.drawn {
             let end = start + recognizer.window;

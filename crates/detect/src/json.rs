@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::Context;
 use crate::policy::{Down, Place, Policy};
 use crate::redact::{Others, Redacted, Redactor, Sink};
+use crate::token::tail;
 
 /// Containers within containers. A parser with recursion would overflow its stack somewhere; ours has none, but those
 /// of its readers have.
@@ -126,9 +127,10 @@ fn document(
                         Some(Place::Always(entity)) => redactor.whole(&value, entity, sink),
                         None => redact_value(redactor, &value, Around { context, ..around }, sink),
                     };
-                    if value.contains(' ') {
-                        let tail = value.len().saturating_sub(SAID_BYTES);
-                        said = Some(value[value.ceil_char_boundary(tail)..].to_owned());
+                    // As it is redacted: so that redacting once more sees the same.
+                    let told = redacted.as_deref().unwrap_or(&value);
+                    if told.contains(' ') {
+                        said = Some(tail(told, SAID_BYTES).to_owned());
                     }
                     redacted
                 };

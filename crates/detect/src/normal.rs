@@ -458,7 +458,11 @@ fn addresses(text: &str, spelled: &[Spelled], replacements: &mut Vec<Replacement
         );
         if closed { between(from - 1, to + 1) } else { None }
     };
+    // Without brackets only in English: "at any point in" is no address.
     let spaced = |word: &Spelled| {
+        if !matches!(bytes[word.start..word.end].to_ascii_lowercase().as_slice(), b"at" | b"dot") {
+            return None;
+        }
         let alone = word.start > 0 && bytes[word.start - 1] == b' ' && bytes.get(word.end) == Some(&b' ');
         if alone { between(word.start, word.end) } else { None }
     };
@@ -683,7 +687,14 @@ mod tests {
         ] {
             assert_eq!(respelled(original).as_deref(), Some(expected), "{original}");
         }
-        for text in ["meet me at noon", "look at the dot", "1 2 3 4 5 6 7 8 9 10", "4111\n1111\n1111\n1111", "a[dot]"] {
+        for text in [
+            "removed at any point in it",
+            "meet me at noon",
+            "look at the dot",
+            "1 2 3 4 5 6 7 8 9 10",
+            "4111\n1111\n1111\n1111",
+            "a[dot]",
+        ] {
             assert_eq!(respelled(text), None, "{text}");
         }
     }

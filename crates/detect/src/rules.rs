@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::Input;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::meta::Regex;
-use regex_automata::nfa::thompson;
+use regex_automata::nfa::thompson::{self, State, WhichCaptures};
+use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
@@ -202,6 +203,7 @@ struct RawTrigger {
     #[serde(default)]
     drawn: bool,
     digit_within: Option<usize>,
+    fresh: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -272,6 +274,8 @@ pub(crate) struct Trigger {
     pub(crate) drawn: bool,
     /// Only if a digit stands so near.
     pub(crate) digit_within: Option<usize>,
+    /// Only if the run of base64url's characters that it stands in began so near before.
+    pub(crate) fresh: Option<usize>,
 }
 
 impl Trigger {
@@ -377,6 +381,112 @@ impl FirstBytes {
     }
 }
 
+/// What may stand after a group of digits, for [`Shape`]: a class for each byte.
+pub(crate) fn class_after_digits(byte: Option<u8>) -> usize {
+    match byte {
+        Some(b' ') => 0,
+        Some(b'-') => 1,
+        Some(b'.') => 2,
+        Some(b'/') => 3,
+        Some(b'(' | b')') => 4,
+        Some(b':') => 5,
+        Some(b'_') => 6,
+        Some(b) if b.is_ascii_alphabetic() => 7,
+        _ => 8,
+    }
+}
+
+/// How many of these classes there are.
+pub(crate) const CLASSES_AFTER_DIGITS: usize = 9;
+/// Longer groups of digits are taken together.
+pub(crate) const GROUP_MAX: usize = 20;
+
+/// With which first groups of digits, and what after them, a match may begin: for each length, the classes as bits. Most
+/// numbers are none of a rule's because of that alone, and a look into a table says so.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape(pub(crate) [u16; GROUP_MAX + 1]);
+
+impl Shape {
+    const ANY: Shape = Shape([u16::MAX; GROUP_MAX + 1]);
+
+    /// Of patterns that are tried where a group of digits begins, and whose matches no digit or letter may follow.
+    fn of(patterns: &[Pattern]) -> Shape {
+        let mut shape = Shape([0; GROUP_MAX + 1]);
+        for pattern in patterns {
+            let Some(one) = Self::of_one(&pattern.source) else { return Self::ANY };
+            shape.0.iter_mut().zip(one.0).for_each(|(mine, other)| *mine |= other);
+        }
+        shape
+    }
+
+    fn of_one(pattern: &str) -> Option<Shape> {
+        let nfa = thompson::NFA::compiler()
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .configure(thompson::Config::new().utf8(false).shrink(false).which_captures(WhichCaptures::None))
+            .build(pattern)
+            .ok()?;
+        let mut shape = Shape([0; GROUP_MAX + 1]);
+        let mut states = vec![nfa.start_anchored()];
+        follow(&nfa, &mut states);
+        for length in 1..=DIGITS_MAX {
+            let mut next: Vec<StateID> = states
+                .iter()
+                .flat_map(|&state| transitions(&nfa, state))
+                .filter(|t| t.start <= b'9' && t.end >= b'0')
+                .map(|t| t.next)
+                .collect();
+            follow(&nfa, &mut next);
+            states = next;
+            let ended = states.iter().any(|&state| matches!(nfa.state(state), State::Match { .. }));
+            let mut classes = if ended { u16::MAX } else { 0 };
+            if !ended {
+                for t in states.iter().flat_map(|&state| transitions(&nfa, state)) {
+                    for byte in (t.start..=t.end).filter(|b| !b.is_ascii_digit()) {
+                        classes |= 1 << class_after_digits(Some(byte));
+                    }
+                }
+            }
+            shape.0[length.min(GROUP_MAX)] |= classes;
+            if states.is_empty() {
+                break;
+            }
+        }
+        Some(shape)
+    }
+}
+
+/// No group of digits in a pattern is longer.
+const DIGITS_MAX: usize = 64;
+
+/// Where a state leads, with which bytes.
+fn transitions(nfa: &thompson::NFA, state: StateID) -> Vec<thompson::Transition> {
+    match nfa.state(state) {
+        State::ByteRange { trans } => vec![*trans],
+        State::Sparse(transitions) => transitions.transitions.to_vec(),
+        State::Dense(transitions) => (0..=255)
+            .filter_map(|b| transitions.matches_byte(b).map(|next| thompson::Transition { start: b, end: b, next }))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Adds the states that are reached without a byte, whatever stands there.
+fn follow(nfa: &thompson::NFA, states: &mut Vec<StateID>) {
+    let mut seen = vec![false; nfa.states().len()];
+    let mut open = std::mem::take(states);
+    while let Some(id) = open.pop() {
+        if std::mem::replace(&mut seen[id], true) {
+            continue;
+        }
+        match nfa.state(id) {
+            State::Look { next, .. } | State::Capture { next, .. } => open.push(*next),
+            State::Union { alternates } => open.extend(alternates.iter().copied()),
+            State::BinaryUnion { alt1, alt2 } => open.extend([*alt1, *alt2]),
+            _ => states.push(id),
+        }
+    }
+}
+
 /// Bytes, not code points: spans are snapped to characters afterwards, and automata for bytes are small.
 fn build(pattern: &str) -> Result<Compiled, Box<regex_automata::meta::BuildError>> {
     let syntax = syntax::Config::new().unicode(false).utf8(false);
@@ -427,6 +537,7 @@ pub(crate) struct Recognizer {
     pub(crate) country: Option<String>,
     pub(crate) trigger: Trigger,
     pub(crate) first: FirstBytes,
+    pub(crate) shape: Shape,
     pub(crate) boundary: Boundary,
     pub(crate) window: usize,
     pub(crate) patterns: Vec<Pattern>,
@@ -671,6 +782,7 @@ fn compile(
     } else {
         None
     };
+    let back_max = trigger.back_max;
     Ok(Recognizer {
         name: Arc::from(place.recognizer.as_str()),
         entity: Arc::from(raw.entity.as_str()),
@@ -686,8 +798,14 @@ fn compile(
             value: trigger.value,
             drawn: trigger.drawn,
             digit_within: trigger.digit_within,
+            fresh: trigger.fresh,
         },
         first,
+        shape: if trigger.digits.is_some() && back_max == 0 && raw.boundary == Boundary::Word {
+            Shape::of(&patterns)
+        } else {
+            Shape::ANY
+        },
         boundary: raw.boundary,
         window: raw.window,
         patterns,

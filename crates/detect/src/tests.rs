@@ -580,3 +580,13 @@ fn what_others_found_is_taken_out_by_the_rule_that_holds_among_ours() {
     odd.add("é", [span(0..1), span(0..3), span(1..2), span(2..2)]);
     assert_eq!(redactor.with(&odd).text("é").text, "é");
 }
+
+#[test]
+fn what_was_said_before_is_context_and_a_token_in_it_is_not() {
+    let redacted = |json: &str| REDACTOR.json(json).unwrap().text;
+    let asked = r#"["What is your social security number?","536904399"]"#;
+    assert!(redacted(asked).contains("US_SSN:"), "{}", redacted(asked));
+    let once = redacted(r#"["password: +1 415 555 0132://u:","536904399"]"#);
+    assert!(once.contains("536904399"), "{once}");
+    assert_eq!(redacted(&once), once);
+}

@@ -59,3 +59,12 @@ impl Tokens {
         (from, to)
     }
 }
+
+/// The end of a text, from a space on, so that no token is cut in two.
+pub(crate) fn tail(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let cut = &text[text.ceil_char_boundary(text.len() - bytes)..];
+    cut.find(' ').map_or("", |space| &cut[space..])
+}
