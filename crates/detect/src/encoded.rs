@@ -55,21 +55,27 @@ pub(crate) fn decode(text: &str, at: usize, least: usize) -> Option<Decoded> {
 }
 
 fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
-    let length = bytes[start..].iter().take_while(|b| is(**b)).count();
+    // Most long words are none: their beginning tells, and only of the others the end is looked for. A text of words in
+    // one run would otherwise be gone through from each of them.
+    let probe = bytes.get(start..start + RUN_LEAST)?;
+    if !probe.iter().all(|b| is(*b)) {
+        return None;
+    }
+    let whole = || bytes[start..].iter().take_while(|b| is(**b)).count();
+    if probe.iter().all(u8::is_ascii_hexdigit) && is_text(&hex(probe)) {
+        let word = &bytes[start..start + whole()];
+        if word.len().is_multiple_of(2) && word.iter().all(u8::is_ascii_hexdigit) {
+            let places = (start..start + word.len()).collect();
+            return Some(Decoded { text: readable(hex(word))?, end: start + word.len(), places, bits: 4 });
+        }
+    }
+    let decodes = |engine: &GeneralPurpose| engine.decode(probe).is_ok_and(|decoded| is_text(&decoded[..PROBE]));
+    if !decodes(&STANDARD) && !decodes(&URL_SAFE) {
+        return None;
+    }
+    let length = whole();
     let word = &bytes[start..start + length];
-    if word.len() >= RUN_LEAST && word.len().is_multiple_of(2) && word.iter().all(u8::is_ascii_hexdigit) {
-        let text = readable(hex(word))?;
-        return Some(Decoded { text, end: start + length, places: (start..start + length).collect(), bits: 4 });
-    }
-    if word.len() < RUN_LEAST {
-        return None;
-    }
     let engine = if word.iter().any(|b| matches!(b, b'-' | b'_')) { URL_SAFE } else { STANDARD };
-    // Most long words are none: a dozen bytes tell.
-    let probe = engine.decode(&word[..RUN_LEAST]).ok()?;
-    if !probe[..PROBE].iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r') || *b >= 0x80) {
-        return None;
-    }
     let mut places: Vec<usize> = (start..start + length).collect();
     let mut end = start + length;
     let mut line = length;
@@ -87,6 +93,11 @@ fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
     let characters: Vec<u8> = places[..whole].iter().map(|&place| bytes[place]).collect();
     let text = readable(engine.decode(characters).ok()?)?;
     Some(Decoded { text, end, places, bits: 6 })
+}
+
+/// Whether bytes may be the beginning of a text.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r') || *b >= 0x80)
 }
 
 fn hex(word: &[u8]) -> Vec<u8> {
