@@ -95,9 +95,16 @@ fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
     Some(Decoded { text, end, places, bits: 6 })
 }
 
-/// Whether bytes may be the beginning of a text.
+/// Whether bytes are the beginning of a text: then [`readable`] makes one of them and what follows, and the run is done
+/// with.
 fn is_text(bytes: &[u8]) -> bool {
-    bytes.iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r') || *b >= 0x80)
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => bytes.len(),
+        // A character that goes on.
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+    };
+    bytes[..valid].iter().all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r') || *b >= 0x80)
 }
 
 fn hex(word: &[u8]) -> Vec<u8> {
