@@ -78,11 +78,14 @@ struct Listed {
 
 impl Listed {
     fn new(text: Box<[u8]>, entry: Entry) -> Self {
-        // A space stands for several bytes, or for none.
-        let plain = text.iter().take(4).all(|b| *b != b' ');
-        let fourth = text.get(3).copied().filter(|_| plain).unwrap_or(0);
-        Self { fourth, entry, text }
+        Self { fourth: fourth(&text).unwrap_or(0), entry, text }
     }
+}
+
+/// The byte after an entry's head; `None` where anything may stand. A space stands for several bytes, or for none.
+fn fourth(text: &[u8]) -> Option<u8> {
+    let plain = text.iter().take(4).all(|b| *b != b' ');
+    text.get(3).copied().filter(|_| plain)
 }
 
 #[derive(Clone, Copy)]
@@ -91,9 +94,11 @@ struct Slot {
     head: u32,
     first: u32,
     last: u32,
+    /// Which fourth classes some entry goes on with.
+    fourths: u64,
 }
 
-const EMPTY: Slot = Slot { head: u32::MAX, first: 0, last: 0 };
+const EMPTY: Slot = Slot { head: u32::MAX, first: 0, last: 0, fourths: 0 };
 
 fn slot(head: u32, slots: usize) -> usize {
     (head.wrapping_mul(0x9e37_79b1) >> 8) as usize % slots
@@ -175,7 +180,11 @@ impl Builder {
                 at = (at + 1) % slots.len();
             }
             let last = first + group.len() as u32;
-            slots[at] = Slot { head, first, last };
+            let fourths = group.iter().fold(0, |classes, (_, text, _)| match fourth(text) {
+                Some(byte) => classes | 1 << CLASSES[byte as usize],
+                None => u64::MAX,
+            });
+            slots[at] = Slot { head, first, last, fourths };
             first = last;
         }
         // In a key, words may be glued: `customersocialsecuritynumber`.
@@ -241,6 +250,9 @@ impl Lexicon {
         loop {
             let slot = self.slots[i];
             if slot.head == head {
+                if (slot.fourths >> class(at + 3)) & 1 == 0 {
+                    return;
+                }
                 let fourth = bytes.get(at + 3).map_or(0, u8::to_ascii_lowercase);
                 for listed in &self.entries[slot.first as usize..slot.last as usize] {
                     if (listed.fourth == 0 || listed.fourth == fourth)
