@@ -7,7 +7,8 @@
 //!    table says, by the length of the word or the count of digits; most rules need a word of context to reach the
 //!    threshold, and are not tried where none of theirs stands near.
 //! 4. For the rules that are left: the patterns, anchored there and bounded by the rule's window; context; the validator.
-//! 5. Of overlapping findings the one with the higher score stays; of equal ones the longer; then the earlier; then the
+//! 5. Of overlapping findings one that the policy replaces stays before one that it keeps, or a telephone number in a
+//!    link would go into the record with the link; then the one with the higher score; of equal ones the longer; then the earlier; then the
 //!    one whose entity's name comes first. What a loser has outside the winners is kept if it has four letters or
 //!    digits: a part of a card number is still a part of a card number.
 //!
@@ -82,6 +83,8 @@ const REMAINDER_LEAST: usize = 4;
 pub struct Engine {
     recognizers: Vec<Recognizer>,
     needs: Vec<Needs>,
+    /// Whether the policy keeps what a rule finds.
+    yields: Vec<bool>,
     lexicon: Lexicon,
     /// The rules for which a word is context.
     by_context: Vec<Set64>,
@@ -306,6 +309,7 @@ impl Engine {
             return Err(RuleError::TooMany);
         }
 
+        let yields = recognizers.iter().map(|r| redaction.keeps(&r.entity, &r.name)).collect();
         let mut builder = lexicon::Builder::default();
         let mut by_literal: Vec<Vec<u16>> = Vec::new();
         let mut literals: BTreeMap<String, usize> = BTreeMap::new();
@@ -409,6 +413,7 @@ impl Engine {
             value_keys,
             lexicon: builder.build().map_err(RuleError::Literals)?,
             needs,
+            yields,
             recognizers,
             by_context,
             by_first,
@@ -449,6 +454,12 @@ impl Engine {
         entities.sort_unstable();
         entities.dedup();
         entities
+    }
+
+    /// A word of context for each rule for an entity that has some, and none.
+    pub(crate) fn context_words(&self, entity: &str) -> impl Iterator<Item = Option<&str>> {
+        let rules = self.recognizers.iter().filter(move |r| *r.entity == *entity);
+        std::iter::once(None).chain(rules.filter_map(|r| r.context.first()).map(|word| Some(word.as_str())))
     }
 
     /// The recognizers: their names, entities, countries and languages, in the order of the files.
@@ -498,7 +509,7 @@ impl Engine {
         *steps += scan.steps;
         let Scan { mut candidates, runs, .. } = scan;
         self.encoded(plain, query, 0, &runs, nesting, steps, &mut candidates);
-        let mut found = resolve(candidates, &self.recognizers, plain);
+        let mut found = resolve(candidates, self, plain);
         if let Some(normalized) = &mut normalized {
             for candidate in &mut found {
                 (candidate.start, candidate.end) = normalized.original(candidate.start, candidate.end);
@@ -608,7 +619,7 @@ impl Engine {
             }
             candidates.retain(|c| c.anchor < end);
         }
-        let findings = resolve(candidates, &self.recognizers, plain)
+        let findings = resolve(candidates, self, plain)
             .into_iter()
             .map(|c| {
                 let (start, end) = back(c.start, c.end);
@@ -1261,17 +1272,18 @@ impl Spanned for Finding {
     }
 }
 
-fn resolve(candidates: Vec<Candidate>, recognizers: &[Recognizer], text: &str) -> Vec<Candidate> {
+fn resolve(candidates: Vec<Candidate>, engine: &Engine, text: &str) -> Vec<Candidate> {
     let by_name = |a: &Candidate, b: &Candidate| {
-        let (a, b) = (&recognizers[a.rule], &recognizers[b.rule]);
+        let (a, b) = (&engine.recognizers[a.rule], &engine.recognizers[b.rule]);
         a.entity.cmp(&b.entity).then_with(|| a.name.cmp(&b.name))
     };
-    settle(candidates, by_name, text)
+    settle(candidates, |candidate| engine.yields[candidate.rule], by_name, text)
 }
 
 /// The findings that stay, in order. See the module's documentation, 5.
 pub(crate) fn settle<T: Spanned>(
     mut candidates: Vec<T>,
+    yields: impl Fn(&T) -> bool,
     by_name: impl Fn(&T, &T) -> std::cmp::Ordering,
     text: &str,
 ) -> Vec<T> {
@@ -1280,8 +1292,9 @@ pub(crate) fn settle<T: Spanned>(
     }
     candidates.sort_by(|a, b| {
         let ((a_start, a_end), (b_start, b_end)) = (a.span(), b.span());
-        b.score()
-            .total_cmp(&a.score())
+        yields(a)
+            .cmp(&yields(b))
+            .then(b.score().total_cmp(&a.score()))
             .then((b_end - b_start).cmp(&(a_end - a_start)))
             .then(a_start.cmp(&b_start))
             .then_with(|| by_name(a, b))

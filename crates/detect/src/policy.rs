@@ -167,6 +167,11 @@ impl Policy {
             .unwrap_or(&self.default)
     }
 
+    /// Whether what a recognizer finds may stay, whatever the word of context.
+    pub(crate) fn keeps(&self, entity: &str, recognizer: &str) -> bool {
+        *self.operator(entity, recognizer, None) == Operator::Keep
+    }
+
     /// The lowest threshold, if some entity has one of its own that is below `usual`.
     pub(crate) fn lowest(&self, usual: f32) -> Option<f32> {
         self.thresholds.values().copied().filter(|own| *own < usual).min_by(f32::total_cmp)

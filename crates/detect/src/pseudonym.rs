@@ -52,8 +52,10 @@ pub(crate) fn normalize(entity: &str, value: &str) -> String {
     match entity {
         "EMAIL_ADDRESS" => value.to_lowercase(),
         "PHONE_NUMBER" => phone::e164(value),
-        "CREDIT_CARD" | "US_SSN" | "IBAN_CODE" => alphanumeric(),
         "IP_ADDRESS" => ip(value),
+        "CREDIT_CARD" | "IBAN_CODE" | "ICCID" | "IMEI" | "IMSI" | "MAC_ADDRESS" | "SWIFT_BIC" | "VIN" => alphanumeric(),
+        // What a country gives: `US_SSN`, `UK_NHS`, `DE_TAX_ID`.
+        _ if entity.as_bytes().get(2) == Some(&b'_') => alphanumeric(),
         _ => value.to_owned(),
     }
 }
@@ -89,6 +91,8 @@ mod tests {
             ("PHONE_NUMBER", &["+1 415 555 0132", "(415) 555-0132", "415.555.0132", "001 415 555 0132", "4155550132"]),
             ("CREDIT_CARD", &["4111 1111 1111 1111", "4111-1111-1111-1111", "4111111111111111"]),
             ("US_SSN", &["536-90-4399", "536904399", "536 90 4399"]),
+            ("UK_NHS", &["943 476 5919", "943-476-5919", "9434765919"]),
+            ("MAC_ADDRESS", &["00:1A:2b:3c:4d:5e", "00-1a-2b-3c-4d-5e"]),
             ("IBAN_CODE", &["DE89 3704 0044 0532 0130 00", "de89370400440532013000"]),
             ("IP_ADDRESS", &["2001:DB8::1", "2001:db8:0:0::1", "2001:db8::1%eth0"]),
             ("IP_ADDRESS", &["10.0.0.1", "::ffff:10.0.0.1"]),

@@ -196,20 +196,22 @@ impl Redactor {
     /// `["EMAIL_ADDRESS:k7f3q2ab"]`. Empty when no rule can read it.
     pub fn subject_tokens(&self, value: &str) -> Vec<String> {
         let value = value.trim();
-        let mut entities: Vec<Arc<str>> = Vec::new();
-        // A searcher says what it is by asking: so every word of context is there, and scores do not matter.
-        for key in [None, Some("phone"), Some("ssn"), Some("card"), Some("api key"), Some("telegram")] {
+        let mut plausible: Vec<&str> = self.engine.entities();
+        // Anything may be a password, so that nothing is said by calling it one.
+        plausible.retain(|entity| *entity != "PASSWORD" && self.reads(value, entity));
+        plausible.into_iter().map(|entity| format!("{entity}:{}", self.pseudonyms.token(entity, value))).collect()
+    }
+
+    /// Whether some rule for an entity reads all of a value. A searcher says what it is by asking: so the word of context is
+    /// there that some patterns need, scores do not matter, and no other entity's rule takes it away.
+    fn reads(&self, value: &str, entity: &str) -> bool {
+        let whole = pseudonym::normalize(entity, value);
+        self.engine.context_words(entity).any(|key| {
             let context = Context { key, before: None };
-            for finding in self.engine.analyze(value, &Query { context, threshold: Some(0.0), ..Query::default() }) {
-                let whole = pseudonym::normalize(&finding.entity, value)
-                    == pseudonym::normalize(&finding.entity, &value[finding.start..finding.end]);
-                // Anything may be a password, so that nothing is said by calling it one.
-                if whole && &*finding.entity != "PASSWORD" && !entities.contains(&finding.entity) {
-                    entities.push(finding.entity);
-                }
-            }
-        }
-        entities.into_iter().map(|entity| format!("{entity}:{}", self.pseudonyms.token(&entity, value))).collect()
+            let query = Query { context, threshold: Some(0.0), entities: Some(&[entity]), language: None };
+            let found = self.engine.analyze(value, &query);
+            found.iter().any(|f| pseudonym::normalize(entity, &value[f.start..f.end]) == whole)
+        })
     }
 
     /// Redacts one string; `None` when nothing changes.
@@ -303,7 +305,8 @@ impl Redactor {
             let left = pieces.into_iter().filter_map(|(from, to)| remainder(text, from, to));
             all.extend(left.map(|(start, end)| other.at(start, end)));
         }
-        settle(all, |a, b| a.entity.cmp(&b.entity).then_with(|| a.recognizer.cmp(&b.recognizer)), text)
+        let yields = |finding: &Finding| policy.keeps(&finding.entity, &finding.recognizer);
+        settle(all, yields, |a, b| a.entity.cmp(&b.entity).then_with(|| a.recognizer.cmp(&b.recognizer)), text)
     }
 
     /// What stands for a value; `None` when it may stay as it is.

@@ -590,3 +590,42 @@ fn what_was_said_before_is_context_and_a_token_in_it_is_not() {
     assert!(once.contains("536904399"), "{once}");
     assert_eq!(redacted(&once), once);
 }
+
+#[test]
+fn what_stays_hides_nothing_that_does_not() {
+    let policy = r#"
+        recognizers = "none"
+        operators = { LINK = "keep" }
+        [[recognizer]]
+        name = "link"
+        entity = "LINK"
+        source = "s"
+        trigger = { literals = ["go:"] }
+        pattern = [{ regex = 'go:[a-z0-9/]+', score = 0.9 }]
+        match = ["«go:a»"]
+        no_match = ["a"]
+        [[recognizer]]
+        name = "code"
+        entity = "CODE"
+        source = "s"
+        trigger = { digits = [4, 4] }
+        pattern = [{ regex = '[0-9]{4}', score = 0.6 }]
+        match = ["«1234»"]
+        no_match = ["a"]"#;
+    let engine = Engine::with_policy("test.toml", policy).unwrap();
+    let redacted = Redactor::new(Arc::new(engine), Pseudonyms::new([7; 32])).text("see go:abcde/1234/fghij ok").text;
+    assert!(redacted.starts_with("see go:abcde/[CODE:") && redacted.ends_with("]/fghij ok"), "{redacted}");
+}
+
+#[test]
+fn a_searcher_finds_what_only_context_gave_away() {
+    for (text, value) in [
+        ("my passport number is 123456789", "123456789"),
+        ("NHS number 943 476 5919", "943-476-5919"),
+        ("her medical record number: 48213377", "48213377"),
+    ] {
+        let redacted = REDACTOR.text(text);
+        let tokens = REDACTOR.subject_tokens(value);
+        assert!(redacted.tokens.iter().any(|token| tokens.contains(token)), "{:?} {tokens:?}", redacted.tokens);
+    }
+}
