@@ -25,8 +25,9 @@ pub(crate) struct Decoded {
     pub(crate) text: String,
     /// Where the run ends.
     pub(crate) end: usize,
-    /// Where each of its characters stands.
-    places: Vec<usize>,
+    /// Its lines: which character each begins with, and where that stands.
+    lines: Vec<(usize, usize)>,
+    characters: usize,
     /// Bits in a character.
     bits: usize,
 }
@@ -34,14 +35,20 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Where the run begins.
     pub(crate) fn start(&self) -> usize {
-        self.places[0]
+        self.lines[0].1
     }
 
     /// The characters that hold some of the decoded bytes.
     pub(crate) fn original(&self, start: usize, end: usize) -> (usize, usize) {
         let first = start * 8 / self.bits;
-        let last = (end * 8).div_ceil(self.bits).min(self.places.len());
-        (self.places[first], self.places[last - 1] + 1)
+        let last = (end * 8).div_ceil(self.bits).min(self.characters);
+        (self.place(first), self.place(last - 1) + 1)
+    }
+
+    fn place(&self, character: usize) -> usize {
+        let line = self.lines.partition_point(|(first, _)| *first <= character) - 1;
+        let (first, place) = self.lines[line];
+        place + character - first
     }
 }
 
@@ -65,8 +72,8 @@ fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
     if probe.iter().all(u8::is_ascii_hexdigit) && is_text(&hex(probe)) {
         let word = &bytes[start..start + whole()];
         if word.len().is_multiple_of(2) && word.iter().all(u8::is_ascii_hexdigit) {
-            let places = (start..start + word.len()).collect();
-            return Some(Decoded { text: readable(hex(word))?, end: start + word.len(), places, bits: 4 });
+            let (text, end) = (readable(hex(word))?, start + word.len());
+            return Some(Decoded { text, end, lines: vec![(0, start)], characters: word.len(), bits: 4 });
         }
     }
     let decodes = |engine: &GeneralPurpose| engine.decode(probe).is_ok_and(|decoded| is_text(&decoded[..PROBE]));
@@ -76,7 +83,8 @@ fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
     let length = whole();
     let word = &bytes[start..start + length];
     let engine = if word.iter().any(|b| matches!(b, b'-' | b'_')) { URL_SAFE } else { STANDARD };
-    let mut places: Vec<usize> = (start..start + length).collect();
+    let mut characters = word.to_vec();
+    let mut lines = vec![(0, start)];
     let mut end = start + length;
     let mut line = length;
     while line >= LINE_LEAST {
@@ -85,14 +93,14 @@ fn run(bytes: &[u8], start: usize, is: impl Fn(u8) -> bool) -> Option<Decoded> {
         if gap == 0 || line == 0 {
             break;
         }
-        places.extend(end + gap..end + gap + line);
+        lines.push((characters.len(), end + gap));
         end += gap + line;
+        characters.extend_from_slice(&bytes[end - line..end]);
     }
     // A single character at the end holds no byte.
-    let whole = places.len() - usize::from(places.len() % 4 == 1);
-    let characters: Vec<u8> = places[..whole].iter().map(|&place| bytes[place]).collect();
-    let text = readable(engine.decode(characters).ok()?)?;
-    Some(Decoded { text, end, places, bits: 6 })
+    let whole = characters.len() - usize::from(characters.len() % 4 == 1);
+    let text = readable(engine.decode(&characters[..whole]).ok()?)?;
+    Some(Decoded { text, end, lines, characters: characters.len(), bits: 6 })
 }
 
 /// Whether bytes are the beginning of a text: then [`readable`] makes one of them and what follows, and the run is done

@@ -73,6 +73,9 @@ const KEY_BACK: usize = 64;
 /// context after a value, the rest of a number, an address that is spelled out.
 pub(crate) const HOLD_BYTES: usize = 320;
 
+/// A longer text is gone through in parts: what is noted of every word may take ten times the text's own memory.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
+
 /// Text encoded in text encoded in text.
 const NESTING_MAX: usize = 3;
 
@@ -479,6 +482,12 @@ impl Engine {
 
     /// The same with another threshold, and only for some entities.
     pub fn analyze(&self, text: &str, query: &Query<'_>) -> Vec<Finding> {
+        if text.len() > WHOLE_BYTES_MAX {
+            let mut stream = crate::Stream::new(self, *query);
+            let mut findings = stream.feed(text);
+            findings.extend(stream.finish());
+            return findings;
+        }
         let mut steps = 0;
         self.find(text, query, 0, &mut steps).into_iter().map(|candidate| self.finding(candidate)).collect()
     }
@@ -596,7 +605,7 @@ impl Engine {
         let mut end = plain.len();
         if !last {
             let limit = open.min(plain.len().saturating_sub(HOLD_BYTES)).max(from);
-            let spans: Vec<(usize, usize)> = candidates.iter().map(|c| (c.anchor, c.end)).collect();
+            let covered = covered(candidates.iter().map(|c| (c.anchor, c.end)).collect());
             end = plain.floor_char_boundary(limit);
             loop {
                 let Some(space) = memchr::memrchr2(b' ', b'\n', &plain.as_bytes()[from..end]) else {
@@ -604,8 +613,9 @@ impl Engine {
                     break;
                 };
                 let cut = from + space + 1;
-                match spans.iter().filter(|span| span.0 < cut && cut < span.1).map(|span| span.0).min() {
-                    Some(start) => end = start,
+                let i = covered.partition_point(|(start, _)| *start < cut);
+                match i.checked_sub(1).map(|i| covered[i]).filter(|(_, stop)| cut < *stop) {
+                    Some((start, _)) => end = start,
                     None if back(cut, cut + 1).0 == back(cut - 1, cut).1 => {
                         end = cut;
                         break;
@@ -1198,6 +1208,19 @@ impl<'a> Scan<'a> {
             [word, against] => (word.map(|(_, w)| w), against.map(|(_, w)| w)),
         }
     }
+}
+
+/// Spans, joined where they overlap, in order.
+fn covered(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    spans.sort_unstable();
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (start, end) in spans {
+        match joined.last_mut() {
+            Some(last) if start < last.1 => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
 }
 
 /// A letter or digit of ASCII, or a byte outside it.

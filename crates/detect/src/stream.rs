@@ -12,9 +12,11 @@ use crate::{Engine, Finding, Query};
 
 /// So much of what is certain is kept: context reaches back 60 bytes, a table's row and a line's head further.
 const KEPT_BYTES: usize = 4096;
-/// Looking again costs a pass over what is kept, so it waits until so much came.
+/// Looking again costs a pass over what is kept, so it waits until so much came …
 const STEP_BYTES: usize = 1024;
-/// More is never held back.
+/// … and takes so much at once, if that much came at once.
+const STEP_BYTES_MAX: usize = 64 << 10;
+/// More is never held back, but for what came at once.
 const PENDING_MAX: usize = 64 << 10;
 /// A table shows in its first three lines, of which each may be so long.
 const HEAD_BYTES: usize = 3 * KEPT_BYTES;
@@ -24,7 +26,7 @@ pub struct Stream<'a> {
     engine: &'a Engine,
     query: Query<'a>,
     columns: Option<Columns>,
-    /// The end of what is certain, and everything after.
+    /// The end of what is certain, and everything after it.
     buffer: String,
     /// Bytes of the text before the buffer.
     before: usize,
@@ -44,10 +46,9 @@ impl<'a> Stream<'a> {
     pub fn feed(&mut self, chunk: &str) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut rest = chunk;
-        // A large chunk in steps, so that the result does not depend on how large it was.
+        // A large chunk in steps, so that memory does not grow with it.
         while !rest.is_empty() {
-            let room = (self.looked + STEP_BYTES).saturating_sub(self.buffer.len()).max(1);
-            let step = rest.ceil_char_boundary(room.min(rest.len()));
+            let step = rest.ceil_char_boundary(STEP_BYTES_MAX.min(rest.len()));
             self.buffer.push_str(&rest[..step]);
             rest = &rest[step..];
             if self.buffer.len() >= self.looked + STEP_BYTES && !self.may_become_a_table() {

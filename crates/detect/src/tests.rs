@@ -502,6 +502,18 @@ proptest! {
 }
 
 #[test]
+fn a_long_text_in_parts_has_what_the_whole_has() {
+    // Each of the parts is what a whole text of its length would be.
+    let text = SENTENCES.concat().repeat(200);
+    assert!(text.len() < 1 << 20);
+    let whole = engine().scan(&text, Context::NONE);
+    assert_eq!(in_chunks(&text, &[]), whole);
+    let longer = text.repeat(12);
+    assert!(longer.len() > 1 << 20);
+    assert!(engine().scan(&longer, Context::NONE).len() >= 12 * (whole.len() - 1));
+}
+
+#[test]
 fn a_stream_lets_go_of_what_is_certain() {
     let mut stream = Stream::new(engine(), Query::default());
     let line = "Nothing in this line is of any interest to anybody, and so it goes on and on.\n";
