@@ -640,6 +640,12 @@ impl Engine {
         Part { findings, end }
     }
 
+    /// Whether a key may have one of the words that make its value interesting. Capitals outside ASCII are not compared
+    /// here, so any key with such letters may.
+    fn may_name_a_value(&self, key: &str) -> bool {
+        !key.is_ascii() || self.value_keys.is_match(key)
+    }
+
     /// The words of context at the end of a text.
     fn words_in(&self, text: &str) -> Vec<u16> {
         let text = tail(text, PREVIOUS_BYTES);
@@ -750,7 +756,7 @@ impl<'a> Scan<'a> {
             key: OnceCell::new(),
             previous: OnceCell::new(),
             columns: OnceCell::new(),
-            near_rules: Set64::room(engine.recognizers.len()),
+            near_rules: Set64::default(),
             near_at: None,
             candidates: Vec::new(),
             resume: Vec::new(),
@@ -771,7 +777,8 @@ impl<'a> Scan<'a> {
 
     /// The text itself, if it stands under a key.
     fn whole_value(&mut self) {
-        if self.query.context.key.is_some() && self.from == 0 {
+        let interesting = |key: &str| self.thorough || self.engine.may_name_a_value(key);
+        if self.from == 0 && self.query.context.key.is_some_and(interesting) {
             let from = self.text.len() - self.text.trim_start().len();
             let key = self.key().to_vec();
             self.at_value(from, &key);
@@ -852,7 +859,7 @@ impl<'a> Scan<'a> {
             }
             let from = self.text.ceil_char_boundary(named.len() - length);
             self.steps += length + 8;
-            if !engine.value_keys.is_match(&self.text[from..named.len()]) {
+            if !engine.may_name_a_value(&self.text[from..named.len()]) {
                 continue;
             }
             let key = engine.lexicon.in_key(&self.text[from..named.len()]);
@@ -993,6 +1000,9 @@ impl<'a> Scan<'a> {
             return near;
         }
         let mut rules = std::mem::take(&mut self.near_rules);
+        if rules.0.is_empty() {
+            rules = Set64::room(self.engine.recognizers.len());
+        }
         rules.clear();
         let mut near = Near::Nothing;
         let mut add = |word: u16| {

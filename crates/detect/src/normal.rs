@@ -158,6 +158,8 @@ fn unescape(text: &str) -> Option<(String, Layer)> {
                 _ => backslash(bytes, at),
             };
             match decoded {
+                // Of several backslashes the first one has spoken for all.
+                None if bytes[at] == b'\\' => at += bytes[at..].iter().take_while(|b| **b == b'\\').count(),
                 None => at += 1,
                 Some((c, length)) => {
                     let plain = match fold(c) {
@@ -260,21 +262,24 @@ fn reference(bytes: &[u8]) -> Option<(char, usize)> {
     NAMED.iter().find(|(name, _)| rest.starts_with(name)).map(|(name, c)| (*c, 1 + name.len()))
 }
 
-/// `\u0040`, `\u{40}`, `\x40`; and `\n` and the like before a word, which they would otherwise be a letter of.
+/// `\u0040`, `\u{40}`, `\x40`, `\/`; and `\n` and the like before a word, which they would otherwise be a letter of. JSON
+/// within JSON has several backslashes for one.
 fn backslash(bytes: &[u8], at: usize) -> Option<(char, usize)> {
-    let rest = &bytes[at + 1..];
+    let run = bytes[at..].iter().take_while(|b| **b == b'\\').count();
+    let rest = &bytes[at + run..];
     let hex = |digits: &[u8]| digits.iter().try_fold(0, |code, &b| Some(code * 16 + digit(b)?));
     let (code, length) = match rest {
         [b'u', b'{', more @ ..] => {
             let length = more.iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
-            (more.get(length) == Some(&b'}')).then(|| hex(&more[..length])).flatten().map(|code| (code, length + 4))?
+            (more.get(length) == Some(&b'}')).then(|| hex(&more[..length])).flatten().map(|code| (code, length + 3))?
         }
-        [b'u', a, b, c, d, ..] => (hex(&[*a, *b, *c, *d])?, 6),
-        [b'x', a, b, ..] => (hex(&[*a, *b])?, 4),
-        [b'n' | b'r' | b't', next, ..] if next.is_ascii_alphanumeric() && !in_path(bytes, at) => (u32::from(b' '), 2),
+        [b'u', a, b, c, d, ..] => (hex(&[*a, *b, *c, *d])?, 5),
+        [b'x', a, b, ..] => (hex(&[*a, *b])?, 3),
+        [b'/', ..] => (u32::from(b'/'), 1),
+        [b'n' | b'r' | b't', next, ..] if next.is_ascii_alphanumeric() && !in_path(bytes, at) => (u32::from(b' '), 1),
         _ => return None,
     };
-    char::from_u32(code).filter(|c| !c.is_control()).map(|c| (c, length))
+    char::from_u32(code).filter(|c| !c.is_control()).map(|c| (c, run + length))
 }
 
 /// `C:\Users\nina`: a backslash that is no escape.
@@ -634,6 +639,7 @@ mod tests {
             ("jane&amp;#x40;example.com", "jane@example.com"),
             ("jane\\u0040example\\x2ecom", "jane@example.com"),
             ("jane\\u{40}example.com", "jane@example.com"),
+            ("jane\\\\\\u0040example.com 12\\/05", "jane@example.com 12/05"),
             ("SSN:\\n536-90-4399\\tok", "SSN: 536-90-4399 ok"),
             ("ｊａｎｅ＠ｅｘ", "jane@ex"),
             ("𝟒𝟏𝟏𝟏 𝓳𝓪𝓷𝓮 ⓙⓐⓝⓔ", "4111 jane jane"),

@@ -604,6 +604,13 @@ fn what_was_said_before_is_context_and_a_token_in_it_is_not() {
 }
 
 #[test]
+fn keys_in_capitals_name_their_values() {
+    for text in [r#"{"CONTRASEÑA":"Tr0ub4dor&3"}"#, r#"{"DB_PASSWORD":"Tr0ub4dor&3"}"#] {
+        assert!(REDACTOR.json(text).unwrap().text.contains("PASSWORD:"), "{text}");
+    }
+}
+
+#[test]
 fn what_stays_hides_nothing_that_does_not() {
     let policy = r#"
         recognizers = "none"

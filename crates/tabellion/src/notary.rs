@@ -333,7 +333,7 @@ impl Draft {
         let started = std::time::Instant::now();
         let redactor = notary.redactor.with(&self.checked.further);
         let pieces = redact_split(redactor, &body).unwrap_or_else(|| {
-            let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&unescaped(&body.text)));
+            let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));
             Pieces { frame: known(whole), parts: Vec::new() }
         });
         // What was not looked at by everybody is looked at again when it comes again.
@@ -424,7 +424,7 @@ impl<'a> Body<'a> {
         let redactor = &notary.redactor;
         self.asked_split(redactor)
             .or_else(|| redactor.asked_of_json(&self.text))
-            .unwrap_or_else(|| redactor.asked(&unescaped(&self.text)))
+            .unwrap_or_else(|| redactor.asked(&self.text))
     }
 
     fn asked_split(&self, redactor: &Redactor) -> Option<Vec<String>> {
@@ -538,43 +538,6 @@ fn decoded(path: &str) -> String {
     decoded
 }
 
-/// Text that is not JSON, but may be nearly: many JSON texts, or one that is cut off, or too deep. Escapes in it would
-/// keep what they spell from being found.
-fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\u") && !text.contains("\\/") {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        // JSON within JSON has several.
-        let escape = rest[at..].trim_start_matches('\\');
-        let spelled = match escape.as_bytes().first() {
-            Some(b'/') => Some(('/', 1)),
-            Some(b'u') => escape
-                .get(1..5)
-                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                .and_then(|digits| char::from_u32(u32::from_str_radix(digits, 16).ok()?))
-                .filter(|c| !c.is_control())
-                .map(|c| (c, 5)),
-            _ => None,
-        };
-        match spelled {
-            Some((c, length)) => {
-                out.push(c);
-                rest = &escape[length..];
-            }
-            None => {
-                out.push_str(&rest[at..rest.len() - escape.len()]);
-                rest = escape;
-            }
-        }
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
 /// Now, UTC, RFC 3339 with microseconds.
 pub(crate) fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
@@ -601,18 +564,5 @@ mod tests {
             format!("/%{}40", "25".repeat(4)),
             "there is an end to it"
         );
-    }
-
-    #[test]
-    fn escapes_outside_of_json_are_read() {
-        for (text, expected) in [
-            ("plain \\n", "plain \\n"),
-            (r"a\u0040b \\u0040 \/", "a@b @ /"),
-            (r"\u004 \ux040 \ud800 \u0000 \", r"\u004 \ux040 \ud800 \u0000 \"),
-            (r"é\u00e9\n\u0040", r"éé\n@"),
-            (r"\u00é", r"\u00é"),
-        ] {
-            assert_eq!(unescaped(text), expected, "{text}");
-        }
     }
 }
