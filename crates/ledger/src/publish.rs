@@ -19,6 +19,11 @@ pub(crate) struct Publisher {
     catalog: Arc<Mutex<Catalog>>,
     /// A signed checkpoint that could not be put in its place yet.
     unpublished: Option<String>,
+    /// How many entries [`Publisher::publish`] has reported as published. The tree has more after an error that came once
+    /// it was signed.
+    reported: u64,
+    /// Directories of partial tiles that full ones have replaced.
+    replaced: Vec<String>,
 }
 
 impl Publisher {
@@ -47,7 +52,7 @@ impl Publisher {
         if size > 0 {
             lock(&catalog).catch_up(&reader)?;
         }
-        Ok(Self { reader, signer, edge, catalog, unpublished: None })
+        Ok(Self { reader, signer, edge, catalog, unpublished: None, reported: size, replaced: Vec::new() })
     }
 
     pub(crate) fn reader(&self) -> Reader {
@@ -63,14 +68,18 @@ impl Publisher {
         self.unpublished.is_some()
     }
 
-    /// Publishes records that follow on the last ones. After an error call it again with the same records, and any
-    /// number of later ones behind them.
+    /// Publishes records that follow on the last ones that it reported as published. After an error call it again with
+    /// the same records, and any number of later ones behind them: those that were signed before the error came are
+    /// in the tree, and are not taken into it again.
     pub(crate) fn publish(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         self.finish()?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        let store = self.reader.store();
+        let signed = (self.edge.size() - self.reported) as usize;
+        self.extend(&records[signed.min(records.len())..])?;
+        self.reported = self.edge.size();
+        Ok(())
+    }
+
+    fn extend(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         let first = self.edge.size();
         let mut pack = Vec::new();
         let mut parts = Vec::new();
@@ -78,37 +87,41 @@ impl Publisher {
             content::encode_named_part(&mut pack, &part.hash(), part.bytes());
             parts.push((part.hash(), pack.len() - part.bytes().len(), part.bytes().len()));
         }
-        let mut edge = self.edge.clone();
-        let (mut objects, replaced) = edge.append(records.iter().map(|record| &*record.entry));
-        if !pack.is_empty() {
-            objects.push((pack_name(first), pack));
+        if !records.is_empty() {
+            let store = self.reader.store();
+            let mut edge = self.edge.clone();
+            let (mut objects, replaced) = edge.append(records.iter().map(|record| &*record.entry));
+            if !pack.is_empty() {
+                objects.push((pack_name(first), pack));
+            }
+            store.create(&objects)?;
+
+            let (size, root) = (edge.size(), edge.root());
+            let old = self.signer.last().map_or(0, |last| last.size);
+            let proof = tree::consistency_proof(old, size, &self.reader.tiles()).map_err(tree_error)?;
+            let note = self.signer.sign(size, root, &proof)?;
+            // Signed, so this is the tree from now on, whatever comes.
+            self.edge = edge;
+            self.unpublished = Some(note);
+            self.replaced.extend(replaced);
+            self.finish()?;
         }
-        store.create(&objects)?;
-
-        let (size, root) = (edge.size(), edge.root());
-        let old = self.signer.last().map_or(0, |last| last.size);
-        let proof = tree::consistency_proof(old, size, &self.reader.tiles()).map_err(tree_error)?;
-        let note = self.signer.sign(size, root, &proof)?;
-        // Signed, so this is the tree from now on, whatever comes.
-        self.edge = edge;
-        self.unpublished = Some(note);
-        self.finish()?;
-
-        // In the order of the catalog's tree, which then is walked once.
-        parts.sort_unstable();
-        let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
-        let mut catalog = lock(&self.catalog);
-        let current = catalog.position()?.map_or(0, |(size, _)| size) == first;
-        let advanced = if current {
-            catalog.advance(&Batch { first, entries: &entries, parts: &parts, root })
-        } else {
-            catalog.catch_up(&self.reader)
-        };
-        drop(catalog);
-        // The next publication finds the catalog behind and has it catch up from the log.
-        advanced?;
-        for directory in replaced {
-            self.reader.store().remove_all(&directory)?;
+        if self.edge.size() > self.reported {
+            // In the order of the catalog's tree, which then is walked once.
+            parts.sort_unstable();
+            let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
+            let mut catalog = lock(&self.catalog);
+            let current = !records.is_empty() && catalog.position()?.map_or(0, |(size, _)| size) == first;
+            if current {
+                catalog.advance(&Batch { first, entries: &entries, parts: &parts, root: self.edge.root() })?;
+            } else {
+                // An error came before this; what it kept from the catalog is in the log.
+                catalog.catch_up(&self.reader)?;
+            }
+        }
+        while let Some(directory) = self.replaced.last() {
+            self.reader.store().remove_all(directory)?;
+            self.replaced.pop();
         }
         Ok(())
     }

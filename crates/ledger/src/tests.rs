@@ -1,6 +1,7 @@
 //! The write protocol against a disk that loses power at every step.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -245,10 +246,14 @@ fn one_failure_of_the_disk_at_any_step_refuses_or_delays_and_loses_nothing() {
             drop((sequencer, publisher));
             let restarted = disk.crash(|_| 1);
             open(&restarted).unwrap_or_else(|error| panic!("step {step}: {error}"));
-            let (entries, _) = contents(&restarted);
+            let (entries, parts) = contents(&restarted);
             let mut rest = entries.iter();
             for entry in &acknowledged {
                 assert!(rest.any(|found| found == entry), "step {step}: {acknowledged:?} but {entries:?}");
+            }
+            for list in [&entries, &parts] {
+                let distinct: BTreeSet<&String> = list.iter().collect();
+                assert_eq!(distinct.len(), list.len(), "step {step}: {list:?}");
             }
         }
     }
