@@ -2,9 +2,6 @@
 //! `INSERT`.
 
 use std::cell::Cell;
-use std::sync::LazyLock;
-
-use memchr::memmem;
 
 use crate::lexicon::Lexicon;
 
@@ -131,8 +128,15 @@ fn heads(line: &str, delimiter: u8, lexicon: &Lexicon) -> Option<Vec<Vec<u16>>> 
     heads.iter().any(|words| !words.is_empty()).then_some(heads)
 }
 
+const DELIMITERS: [u8; 4] = [b'\t', b';', b'|', b','];
+
 fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let bytes = text.as_bytes();
+    // Most texts do not begin with anything that is as short as a head.
+    let begins = &bytes[..bytes.len().min(HEAD_MAX + 1)];
+    if !begins.iter().any(|b| DELIMITERS.contains(b)) {
+        return None;
+    }
     let first = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX)])?;
     let second = &bytes[first + 1..];
     let second =
@@ -146,7 +150,7 @@ fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let third = bytes[first + 1..].get(second.len() + 1..).unwrap_or_default();
     let third =
         &third[..memchr::memchr(b'\n', &third[..third.len().min(LINE_MAX)]).unwrap_or(third.len().min(LINE_MAX))];
-    [b'\t', b';', b'|', b','].into_iter().find_map(|delimiter| {
+    DELIMITERS.into_iter().filter(|delimiter| begins.contains(delimiter)).find_map(|delimiter| {
         let count = cells(head.as_bytes(), delimiter).count();
         let fits = |line: &[u8]| cells(line, delimiter).count() == count;
         // Two lines of prose may have as many commas; three hardly, and no part of them is as short as a head.
@@ -162,10 +166,12 @@ fn lines(text: &str, lexicon: &Lexicon) -> Option<Columns> {
 /// `INSERT INTO t (a, b) VALUES (…), (…)`.
 fn insert(text: &str, lexicon: &Lexicon) -> Option<Columns> {
     let bytes = text.as_bytes();
-    /// Made once: it is looked for in every text with a number in it.
-    static MARKS: LazyLock<[memmem::Finder<'static>; 4]> =
-        LazyLock::new(|| [") VALUES", ") values", ")\nVALUES", ")\nvalues"].map(memmem::Finder::new));
-    let at = MARKS.iter().find_map(|mark| mark.find(bytes))?;
+    let values = |at: &usize| {
+        bytes
+            .get(at + 1..at + 8)
+            .is_some_and(|mark| matches!(mark[0], b' ' | b'\n') && (mark[1..] == *b"VALUES" || mark[1..] == *b"values"))
+    };
+    let at = memchr::memchr_iter(b')', bytes).find(values)?;
     let open = at.saturating_sub(LINE_MAX) + memchr::memrchr(b'(', &bytes[at.saturating_sub(LINE_MAX)..at])?;
     let heads = heads(&text[open + 1..at], b',', lexicon)?;
     Some(Columns { heads, form: Form::Rows { begin: at + 1 }, row: Cell::default() })

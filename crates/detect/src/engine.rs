@@ -2,10 +2,10 @@
 //!
 //! 1. Make the text plain ([`crate::normal`]); offsets map back at the end.
 //! 2. One pass, sixty-four bytes at a time ([`crate::masks`]): where words begin, the lexicon ([`crate::lexicon`]) says
-//!    which literals and which words of context stand there; where digits begin is noted.
+//!    which literals stand there; where digits begin is noted.
 //! 3. Each literal, number and value under a key is a place where candidates may *start*. Which rules are tried there, a
 //!    table says, by the length of the word or the count of digits; most rules need a word of context to reach the
-//!    threshold, and are not tried where none of theirs stands near.
+//!    threshold, and are not tried where none of theirs stands near. The words of context are looked up only there.
 //! 4. For the rules that are left: the patterns, anchored there and bounded by the rule's window; context; the validator.
 //! 5. Of overlapping findings one that the policy replaces stays before one that it keeps, or a telephone number in a
 //!    link would go into the record with the link; then the one with the higher score; of equal ones the longer; then the earlier; then the
@@ -49,6 +49,8 @@ const BEFORE_BYTES: usize = 60;
 const AFTER_BYTES: usize = 24;
 /// How far context may be from where a candidate starts, which is longer than it is from where it ends.
 const NEAR_BYTES: usize = 128;
+/// The same in blocks.
+const NEAR_BLOCKS: usize = NEAR_BYTES / 64;
 /// How far away a key and the message before count as, where two words compete.
 const KEY_DISTANCE: usize = 20;
 const PREVIOUS_DISTANCE: usize = BEFORE_BYTES + 1;
@@ -122,8 +124,6 @@ struct Tried {
     strong: Set64,
     /// They need a word of context.
     weak: Set64,
-    any_strong: bool,
-    any_weak: bool,
 }
 
 /// A set of rules or of the lexicon's words, by number.
@@ -205,7 +205,8 @@ struct Candidate {
 /// What the pass over a text saw.
 #[derive(Default)]
 struct Survey {
-    hits: Vec<Hit>,
+    /// Where words begin: a bit a byte.
+    starts: Vec<u64>,
     /// Where literals stand: the number of their rules.
     literals: Vec<(usize, u16)>,
     /// Words that may stand for a character of an address.
@@ -218,6 +219,48 @@ struct Survey {
     runs: Vec<usize>,
     /// Where `:` and `=` stand.
     assigns: Vec<usize>,
+}
+
+/// The words of context in a text, looked up in a block of it when one is asked for.
+struct Hits {
+    /// Where words begin: a bit a byte.
+    starts: Vec<u64>,
+    /// For each block that was looked at, which are in it.
+    blocks: Vec<Option<(u32, u32)>>,
+    all: Vec<Hit>,
+}
+
+impl Hits {
+    fn new(starts: Vec<u64>) -> Self {
+        Self { blocks: vec![None; starts.len()], starts, all: Vec::new() }
+    }
+
+    /// Looks up the words that begin in `from..=to`, which is bounded.
+    fn look(&mut self, lexicon: &Lexicon, bytes: &[u8], tokens: &Tokens, from: usize, to: usize) {
+        let last = (to / 64).min(self.starts.len().saturating_sub(1));
+        for block in from / 64..=last {
+            if self.blocks[block].is_none() {
+                let first = self.all.len() as u32;
+                for bit in Bits(self.starts[block]) {
+                    let start = block * 64 + bit;
+                    lexicon.context_at(bytes, start, |word, end| {
+                        if !tokens.inside(start) {
+                            self.all.push(Hit { start, end, word });
+                        }
+                    });
+                }
+                self.blocks[block] = Some((first, self.all.len() as u32));
+            }
+        }
+    }
+
+    /// Those of `from..=to`, which were looked up.
+    fn within(&self, from: usize, to: usize) -> impl Iterator<Item = Hit> {
+        let last = (to / 64 + 1).min(self.blocks.len());
+        let blocks = self.blocks.get(from / 64..last).unwrap_or_default().iter().flatten();
+        let hits = blocks.flat_map(|&(first, last)| &self.all[first as usize..last as usize]);
+        hits.filter(move |hit| (from..=to).contains(&hit.start)).copied()
+    }
 }
 
 /// What is certain of a part of a text.
@@ -240,7 +283,7 @@ struct Scan<'a> {
     /// The weak rules are tried everywhere: somebody asked for everything.
     thorough: bool,
     tokens: Tokens,
-    hits: Vec<Hit>,
+    hits: Hits,
     /// Where long words begin, and groups of digits.
     runs: Vec<usize>,
     numbers: Vec<usize>,
@@ -352,7 +395,7 @@ impl Engine {
         let mut by_context = vec![none.clone(); count];
         let mut by_first = vec![none.clone(); 256];
         let mut by_shape = vec![none.clone(); (GROUP_MAX + 1) * CLASSES_AFTER_DIGITS];
-        let untried = Tried { strong: none.clone(), weak: none, any_strong: false, any_weak: false };
+        let untried = Tried { strong: none.clone(), weak: none };
         let mut by_digits = vec![untried.clone(); DIGITS_NEAR + 1];
         let mut by_word = vec![untried.clone(); WORD_MAX + 1];
         let mut by_letters = vec![untried; WORD_MAX + 1];
@@ -381,8 +424,6 @@ impl Engine {
                 let end = most.min(table.len() - 1);
                 for rules in &mut table[least.min(end)..=end] {
                     if strong { &mut rules.strong } else { &mut rules.weak }.insert(rule as u16);
-                    rules.any_strong |= strong;
-                    rules.any_weak |= !strong;
                 }
             };
             if let Some((least, most)) = trigger.digits {
@@ -649,8 +690,9 @@ impl Engine {
     /// The words of context at the end of a text.
     fn words_in(&self, text: &str) -> Vec<u16> {
         let text = tail(text, PREVIOUS_BYTES);
-        let tokens = Tokens::of(text);
-        self.survey(text).hits.iter().filter(|hit| !tokens.inside(hit.start)).map(|hit| hit.word).collect()
+        let mut hits = Hits::new(self.survey(text).starts);
+        hits.look(&self.lexicon, text.as_bytes(), &Tokens::of(text), 0, text.len());
+        hits.within(0, text.len()).map(|hit| hit.word).collect()
     }
 
     #[cfg(test)]
@@ -671,11 +713,12 @@ impl Engine {
 impl Engine {
     /// The pass over the text: what stands where.
     fn survey(&self, text: &str) -> Survey {
-        let mut survey = Survey::default();
         let bytes = text.as_bytes();
+        let mut survey = Survey { starts: Vec::with_capacity(bytes.len().div_ceil(64)), ..Survey::default() };
         let mut padded = [0u8; 64];
         // The last byte of the block before: whether it belonged to a word, was a digit, was a small letter.
         let (mut word_before, mut digit_before, mut lower_before, mut outside_before) = (0, 0, 0, 0);
+        let mut long = LongWords::default();
         let mut base = 0;
         while base < bytes.len() {
             let block = match bytes[base..].first_chunk::<64>() {
@@ -699,22 +742,25 @@ impl Engine {
             digit_before = m.digit >> 63;
             lower_before = lower >> 63;
 
-            for bit in Bits(begins | humps | m.lead) {
+            let starts = begins | humps | m.lead;
+            survey.starts.push(starts);
+            for bit in Bits(starts) {
                 let at = base + bit;
                 self.lexicon.at_word(bytes, at, |entry, end| match entry {
-                    Entry::Literal(rules) => survey.literals.push((at, rules)),
-                    Entry::Word(word) => survey.hits.push(Hit { start: at, end, word }),
                     Entry::Spelled { at: is_at } => survey.spelled.push(Spelled { start: at, end, at: is_at }),
+                    Entry::Literal(rules) => survey.literals.push((at, rules)),
+                    Entry::Word(_) => {}
                 });
-                let length = (!(m.word >> bit)).trailing_zeros() as usize;
-                let open = bit + length == 64;
-                if open || (self.letters_lengths >> length) & 1 == 1 {
-                    survey.words.push(at);
-                }
-                if (length >= encoded::RUN_LEAST || open) && (begins >> bit) & 1 == 1 {
-                    survey.runs.push(at);
+            }
+            if self.letters_lengths != 0 {
+                for bit in Bits(starts) {
+                    let length = (!(m.word >> bit)).trailing_zeros() as usize;
+                    if bit + length == 64 || (self.letters_lengths >> length) & 1 == 1 {
+                        survey.words.push(base + bit);
+                    }
                 }
             }
+            long.add(m.word, begins, base, &mut survey.runs);
             for bit in Bits(numbers) {
                 survey.numbers.push(base + bit);
             }
@@ -723,11 +769,7 @@ impl Engine {
                 if matches!(bytes[at], b':' | b'=') {
                     survey.assigns.push(at);
                 }
-                self.lexicon.at_special(bytes, at, |entry, _| {
-                    if let Entry::Literal(rules) = entry {
-                        survey.literals.push((at, rules));
-                    }
-                });
+                self.lexicon.at_special(bytes, at, |rules| survey.literals.push((at, rules)));
             }
             base += 64;
         }
@@ -735,12 +777,36 @@ impl Engine {
     }
 }
 
+/// Where words of [`encoded::RUN_LEAST`] bytes and more begin, also over the end of a block.
+#[derive(Default)]
+struct LongWords {
+    /// The masks of the block before.
+    word: u64,
+    begins: u64,
+}
+
+impl LongWords {
+    fn add(&mut self, word: u64, begins: u64, base: usize, runs: &mut Vec<usize>) {
+        const { assert!(encoded::RUN_LEAST == 16) }
+        let both = |before: u64, now: u64| u128::from(before) | u128::from(now) << 64;
+        // Bits from which on sixteen are set.
+        let mut sixteen = both(self.word, word);
+        for shift in [1, 2, 4, 8] {
+            sixteen &= sixteen >> shift;
+        }
+        // Words whose sixteenth byte lies in this block.
+        let mut found = sixteen & both(self.begins, begins) & (u128::from(u64::MAX) << (64 - 15));
+        while found != 0 {
+            runs.push(base + found.trailing_zeros() as usize - 64);
+            found &= found - 1;
+        }
+        (self.word, self.begins) = (word, begins);
+    }
+}
+
 impl<'a> Scan<'a> {
     fn new(engine: &'a Engine, text: &'a str, query: &'a Query<'a>, survey: &mut Survey) -> Self {
-        let mut hits = std::mem::take(&mut survey.hits);
         let threshold = query.threshold.unwrap_or(engine.threshold);
-        let tokens = Tokens::of(text);
-        hits.retain(|hit| !tokens.inside(hit.start));
         Self {
             engine,
             text,
@@ -749,8 +815,8 @@ impl<'a> Scan<'a> {
             query,
             threshold,
             thorough: threshold < engine.threshold,
-            tokens,
-            hits,
+            tokens: Tokens::of(text),
+            hits: Hits::new(std::mem::take(&mut survey.starts)),
             runs: std::mem::take(&mut survey.runs),
             numbers: std::mem::take(&mut survey.numbers),
             key: OnceCell::new(),
@@ -769,7 +835,7 @@ impl<'a> Scan<'a> {
         self.whole_value();
         self.at_literals(&survey.literals);
         self.at_values(&survey.assigns);
-        self.resume.clear();
+        self.resume.fill(0);
         self.at_numbers();
         self.at_words(&survey.words);
         self.anywhere();
@@ -965,19 +1031,20 @@ impl<'a> Scan<'a> {
     fn try_rules(&mut self, rules: &Tried, start: usize, shape: Option<&Set64>) {
         let engine = self.engine;
         let first = &engine.by_first[usize::from(self.text.as_bytes()[start])];
-        // A word at a time, because most sets are empty but for one or two.
-        let near = if rules.any_weak { self.near(start) } else { Near::Nothing };
-        if !rules.any_strong && matches!(near, Near::Nothing) {
-            return;
-        }
+        // Sixty-four rules at a time, because most of these words are empty.
         for i in 0..first.0.len() {
-            let weak = match near {
-                Near::Nothing => 0,
-                Near::Anything => u64::MAX,
-                Near::Some => self.near_rules.0[i],
-            };
-            let shaped = shape.map_or(u64::MAX, |shape| shape.0[i]);
-            for bit in Bits((rules.strong.0[i] | rules.weak.0[i] & weak) & first.0[i] & shaped) {
+            let fit = first.0[i] & shape.map_or(u64::MAX, |shape| shape.0[i]);
+            let mut tried = rules.strong.0[i] & fit;
+            let weak = rules.weak.0[i] & fit;
+            if weak != 0 {
+                tried |= weak
+                    & match self.near(start) {
+                        Near::Nothing => 0,
+                        Near::Anything => u64::MAX,
+                        Near::Some => self.near_rules.0[i],
+                    };
+            }
+            for bit in Bits(tried) {
                 let rule = (i * 64 + bit) as u16;
                 let at = if shape.is_some() { self.moved_back(rule, start) } else { start };
                 self.attempt(rule, at, None);
@@ -985,17 +1052,18 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// For which rules a word of context is near a candidate that starts here: in `near_rules`, if only for some.
+    /// For which rules a word of context is near a candidate that starts here, or a little further: in `near_rules`, if
+    /// only for some.
     fn near(&mut self, start: usize) -> Near {
         if self.thorough {
             return Near::Anything;
         }
-        // With less text after it, a word might still come.
-        if start + NEAR_BYTES > self.text.len() {
-            self.open = self.open.min(start);
-        }
+        // The same for all places in a block, but for those in a table.
+        let block = start / 64;
+        let table = self.columns().is_some();
+        let place = if table { start } else { block };
         if let Some((at, near)) = self.near_at
-            && at == start
+            && at == place
         {
             return near;
         }
@@ -1004,15 +1072,20 @@ impl<'a> Scan<'a> {
             rules = Set64::room(self.engine.recognizers.len());
         }
         rules.clear();
+        let (first, last) = (block.saturating_sub(NEAR_BLOCKS) * 64, (block + NEAR_BLOCKS) * 64 + 63);
+        self.hits.look(&self.engine.lexicon, self.text.as_bytes(), &self.tokens, first, last);
         let mut near = Near::Nothing;
         let mut add = |word: u16| {
             near = Near::Some;
             rules.join(&self.engine.by_context[usize::from(word)]);
         };
-        self.hits_near(start, start + NEAR_BYTES).iter().for_each(|hit| add(hit.word));
-        [self.key(), self.previous(), self.column(start)].into_iter().flatten().for_each(|&word| add(word));
+        self.hits.within(first, last).for_each(|hit| add(hit.word));
+        [self.key(), self.previous(), if table { self.column(start) } else { &[] }]
+            .into_iter()
+            .flatten()
+            .for_each(|&word| add(word));
         self.near_rules = rules;
-        self.near_at = Some((start, near));
+        self.near_at = Some((place, near));
         near
     }
 
@@ -1034,17 +1107,12 @@ impl<'a> Scan<'a> {
         self.previous.get_or_init(|| context.before.map_or_else(Vec::new, |before| self.engine.words_in(before)))
     }
 
-    fn column(&self, at: usize) -> &[u16] {
-        let columns = self.columns.get_or_init(|| Columns::of(self.text, &self.engine.lexicon));
-        columns.as_ref().map_or(&[], |columns| columns.over(self.text, at))
+    fn columns(&self) -> Option<&Columns> {
+        self.columns.get_or_init(|| Columns::of(self.text, &self.engine.lexicon)).as_ref()
     }
 
-    /// The words of context that a candidate which starts here might be near to.
-    fn hits_near(&self, from: usize, to: usize) -> &[Hit] {
-        let first = self.hits.partition_point(|hit| hit.start + NEAR_BYTES < from);
-        let rest = &self.hits[first..];
-        let last = rest.partition_point(|hit| hit.start <= to);
-        &rest[..last]
+    fn column(&self, at: usize) -> &[u16] {
+        self.columns().map_or(&[], |columns| columns.over(self.text, at))
     }
 
     /// Tries one rule at one place. Under a key of its own, only the key is context.
@@ -1052,7 +1120,8 @@ impl<'a> Scan<'a> {
         let engine = self.engine;
         let recognizer = &engine.recognizers[usize::from(rule)];
         let bytes = self.text.as_bytes();
-        if start + recognizer.window > bytes.len() {
+        // With less text after it, more of it or a word of context might still come.
+        if start + recognizer.window.max(NEAR_BYTES) > bytes.len() {
             self.open = self.open.min(start);
         }
         if start < self.from
@@ -1073,8 +1142,7 @@ impl<'a> Scan<'a> {
         let input = Input::new(self.text).span(start..limit).anchored(Anchored::Yes);
         let mut best: Option<Candidate> = None;
         for (number, pattern) in recognizer.patterns.iter().enumerate() {
-            self.steps += limit - start;
-            let Some((from, to)) = pattern.find(&input) else { continue };
+            let Some((from, to)) = pattern.find(&input, &mut self.steps) else { continue };
             let (from, to) = (self.text.floor_char_boundary(from), self.text.ceil_char_boundary(to));
             if from == to || self.tokens.cover(from, to) {
                 continue;
@@ -1184,7 +1252,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The rule's nearest word of context to a span, and a word against it that stands nearer.
-    fn context_of(&self, rule: u16, from: usize, to: usize, key: Option<&[u16]>) -> (Option<u16>, Option<u16>) {
+    fn context_of(&mut self, rule: u16, from: usize, to: usize, key: Option<&[u16]>) -> (Option<u16>, Option<u16>) {
         let needs = &self.engine.needs[usize::from(rule)];
         if !needs.any_context && !needs.any_against {
             return (None, None);
@@ -1200,7 +1268,9 @@ impl<'a> Scan<'a> {
         match key {
             Some(key) => key.iter().for_each(|&word| see(word, KEY_DISTANCE)),
             None => {
-                for hit in self.hits_near(from, to + AFTER_BYTES) {
+                let (first, last) = (from.saturating_sub(NEAR_BYTES), to + AFTER_BYTES);
+                self.hits.look(&self.engine.lexicon, self.text.as_bytes(), &self.tokens, first, last);
+                for hit in self.hits.within(first, last) {
                     if hit.end <= from && from - hit.end <= BEFORE_BYTES {
                         see(hit.word, from - hit.end);
                     } else if hit.start >= to {

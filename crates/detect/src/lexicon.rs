@@ -1,8 +1,9 @@
-//! All words that any rule looks for, literals and context alike, looked up where a word begins.
+//! All words that any rule looks for, looked up where a word begins: literals everywhere, words of context only near
+//! candidates.
 //!
 //! An automaton over thousands of words steps through every byte of a text. But words begin at one byte in six, and
-//! three characters tell nearly all words of a text from all of ours: so one bit in a table of 32 kB, asked once a word,
-//! does the work, and what passes is compared.
+//! four characters tell nearly all words of a text from all of ours: so a bit in each of two tables of 8 kB, asked once a
+//! word, does the work, and what passes is compared.
 
 use std::sync::Arc;
 
@@ -25,42 +26,13 @@ pub(crate) enum Entry {
     },
 }
 
-/// The byte after the end of the text, for a head that reaches beyond it.
-const END: u8 = 63;
-/// The first class of what is not a letter or a digit.
-const OTHER: u8 = 36;
-
-/// A class for each byte: letters in either case, digits, and the rest, folded together where it hardly matters.
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
-    let mut b = 0;
-    while b < 256 {
-        classes[b] = match b as u8 {
-            c @ b'a'..=b'z' => c - b'a',
-            c @ b'A'..=b'Z' => c - b'A',
-            c @ b'0'..=b'9' => 26 + c - b'0',
-            b' ' => OTHER,
-            b'-' => OTHER + 1,
-            b'_' => OTHER + 2,
-            b'.' => OTHER + 3,
-            c @ 0..=127 => OTHER + 4 + c % 7,
-            c @ 128.. => OTHER + 11 + c % 16,
-        };
-        b += 1;
-    }
-    classes
-}
-
-static CLASSES: [u8; 256] = classes();
-
 pub(crate) struct Lexicon {
-    /// For each pair of classes, which third ones some entry goes on with.
-    heads: Vec<u64>,
-    /// Where the entries with a head of three classes are: an open hash table.
-    slots: Vec<Slot>,
-    entries: Vec<Listed>,
-    /// Those that begin with punctuation.
-    specials: Vec<(Box<[u8]>, Entry)>,
+    /// What is looked up at every word: literals, and words that stand for a character.
+    literals: Table,
+    /// The words of context.
+    context: Table,
+    /// The literals that begin with punctuation.
+    specials: Vec<(Box<[u8]>, u16)>,
     /// The words of context, by number.
     words: Vec<Arc<str>>,
     /// The words of context within keys.
@@ -68,40 +40,116 @@ pub(crate) struct Lexicon {
     key_words: Vec<u16>,
 }
 
-/// An entry, with the byte after its head: most entries with the right head differ there.
+/// Entries that begin with a letter or a digit, by their heads: the first four bytes, folded; or three, after which
+/// anything may stand.
+struct Table {
+    fours: Heads,
+    threes: Heads,
+    entries: Vec<Listed>,
+}
+
+/// An entry, and its first eight bytes, folded, as far as they are fixed: hardly any other word has the same.
 struct Listed {
-    /// Zero where anything may stand.
-    fourth: u8,
+    first: u64,
+    fixed: u64,
     entry: Entry,
     text: Box<[u8]>,
 }
 
 impl Listed {
     fn new(text: Box<[u8]>, entry: Entry) -> Self {
-        Self { fourth: fourth(&text).unwrap_or(0), entry, text }
+        // A space in a word of context stands for several bytes, or for none.
+        let gap = |b: &u8| matches!(entry, Entry::Word(_)) && *b == b' ';
+        let length = text.iter().take(8).take_while(|b| !gap(b)).count();
+        let fixed = if length == 8 { u64::MAX } else { (1 << (8 * length)) - 1 };
+        Self { first: folded_eight(&text, 0) & fixed, fixed, entry, text }
     }
 }
 
-/// The byte after an entry's head; `None` where anything may stand. A space stands for several bytes, or for none.
-fn fourth(text: &[u8]) -> Option<u8> {
-    let plain = text.iter().take(4).all(|b| *b != b' ');
-    text.get(3).copied().filter(|_| plain)
+/// Where the entries with a head are.
+struct Heads {
+    /// A bit for each hash: what most words are dismissed by.
+    filter: Box<[u64; 1 << (FILTER_BITS - 6)]>,
+    /// An open hash table.
+    slots: Vec<Slot>,
 }
+
+const FILTER_BITS: u32 = 16;
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The three classes, or `u32::MAX`.
     head: u32,
+    /// Of the entries, from the first up to before the last; empty where no head is.
     first: u32,
     last: u32,
-    /// Which fourth classes some entry goes on with.
-    fourths: u64,
 }
 
-const EMPTY: Slot = Slot { head: u32::MAX, first: 0, last: 0, fourths: 0 };
+fn hash(head: u32) -> u32 {
+    head.wrapping_mul(0x9e37_79b1)
+}
 
-fn slot(head: u32, slots: usize) -> usize {
-    (head.wrapping_mul(0x9e37_79b1) >> 8) as usize % slots
+impl Heads {
+    /// Of heads in order, and which entries each has.
+    fn new(heads: &[(u32, u32, u32)]) -> Self {
+        let mut filter = Box::new([0; 1 << (FILTER_BITS - 6)]);
+        let room = (heads.len() * 2).next_power_of_two().max(64);
+        let mut slots = vec![Slot { head: 0, first: 0, last: 0 }; room];
+        for &(head, first, last) in heads {
+            let place = hash(head) >> (32 - FILTER_BITS);
+            filter[place as usize / 64] |= 1 << (place % 64);
+            let mut at = (hash(head) >> 8) as usize & (room - 1);
+            while slots[at].first < slots[at].last {
+                at = (at + 1) & (room - 1);
+            }
+            slots[at] = Slot { head, first, last };
+        }
+        Self { filter, slots }
+    }
+
+    #[inline]
+    fn may_have(&self, head: u32) -> bool {
+        let place = hash(head) >> (32 - FILTER_BITS);
+        (self.filter[place as usize / 64] >> (place % 64)) & 1 == 1
+    }
+
+    fn entries(&self, head: u32) -> std::ops::Range<usize> {
+        let mut at = (hash(head) >> 8) as usize & (self.slots.len() - 1);
+        loop {
+            let slot = self.slots[at];
+            if slot.head == head || slot.first == slot.last {
+                return slot.first as usize..slot.last as usize;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+/// Folds capitals and small letters together, and some punctuation.
+const FOLD: u8 = 0x20;
+
+/// Up to eight bytes, folded; after the end of the text stand spaces.
+fn folded_eight(bytes: &[u8], at: usize) -> u64 {
+    u64::from(folded(bytes, at)) | u64::from(folded(bytes, at + 4)) << 32
+}
+
+/// The same with four.
+#[inline]
+fn folded(bytes: &[u8], at: usize) -> u32 {
+    let four = match bytes.get(at..) {
+        Some([a, b, c, d, ..]) => [*a, *b, *c, *d],
+        rest => {
+            let mut four = [FOLD; 4];
+            let rest = rest.unwrap_or_default();
+            four[..rest.len()].copy_from_slice(rest);
+            four
+        }
+    };
+    u32::from_le_bytes(four) | u32::from_le_bytes([FOLD; 4])
+}
+
+/// The first three of four bytes.
+fn three(four: u32) -> u32 {
+    four & 0xff_ffff
 }
 
 /// Collects what a [`Lexicon`] is made of.
@@ -135,58 +183,23 @@ impl Builder {
 
     pub(crate) fn build(self) -> Result<Lexicon, aho_corasick::BuildError> {
         let mut specials = Vec::new();
-        let mut headed: Vec<(u32, Box<[u8]>, Entry)> = Vec::new();
-        let mut heads = vec![0u64; 64 * 64];
-        let mut add = |text: &str, entry: Entry| {
-            let bytes = text.as_bytes();
-            if !bytes[0].is_ascii_alphanumeric() && bytes[0].is_ascii() {
-                specials.push((bytes.into(), entry));
-                return;
-            }
-            // A short one goes on with anything that may follow it.
-            let thirds: Vec<u8> = match (bytes.get(2), entry) {
-                (Some(&b), _) => vec![CLASSES[b as usize]],
-                (None, Entry::Literal(_)) => (0..=END).collect(),
-                (None, _) => (OTHER..=END).chain([b's' - b'a']).collect(),
-            };
-            for third in thirds {
-                let (a, b) = (CLASSES[bytes[0] as usize], CLASSES[bytes[1] as usize]);
-                heads[usize::from(a) << 6 | usize::from(b)] |= 1 << third;
-                headed.push((head(a, b, third), bytes.into(), entry));
-            }
-        };
+        let mut literals: Vec<(Box<[u8]>, Entry)> = Vec::new();
         for (literal, rules) in &self.literals {
-            add(literal, Entry::Literal(*rules));
+            let bytes = literal.as_bytes();
+            if bytes[0].is_ascii_alphanumeric() || !bytes[0].is_ascii() {
+                literals.push((bytes.into(), Entry::Literal(*rules)));
+            } else {
+                specials.push((bytes.into(), *rules));
+            }
         }
         for (words, at) in [(AT_WORDS, true), (DOT_WORDS, false)] {
-            for word in words {
-                add(word, Entry::Spelled { at });
-            }
+            literals.extend(words.iter().map(|word| (word.as_bytes().into(), Entry::Spelled { at })));
         }
-        for (number, word) in self.words.iter().enumerate() {
-            for spelling in spellings(word) {
-                if spelling.len() >= 2 {
-                    add(&spelling, Entry::Word(number as u16));
-                }
-            }
-        }
-        headed.sort_by_key(|(head, _, _)| *head);
-        let mut slots = vec![EMPTY; (headed.len() * 2).next_power_of_two().max(64)];
-        let mut first = 0;
-        for group in headed.chunk_by(|a, b| a.0 == b.0) {
-            let head = group[0].0;
-            let mut at = slot(head, slots.len());
-            while slots[at].head != u32::MAX {
-                at = (at + 1) % slots.len();
-            }
-            let last = first + group.len() as u32;
-            let fourths = group.iter().fold(0, |classes, (_, text, _)| match fourth(text) {
-                Some(byte) => classes | 1 << CLASSES[byte as usize],
-                None => u64::MAX,
-            });
-            slots[at] = Slot { head, first, last, fourths };
-            first = last;
-        }
+        let spelled = |(number, word): (usize, &Arc<str>)| {
+            let long = spellings(word).into_iter().filter(|spelling| spelling.len() >= 2);
+            long.map(move |spelling| (spelling.into_bytes().into(), Entry::Word(number as u16))).collect::<Vec<_>>()
+        };
+        let context = self.words.iter().enumerate().flat_map(spelled).collect();
         // In a key, words may be glued: `customersocialsecuritynumber`.
         let mut key_words = Vec::new();
         let mut needles = Vec::new();
@@ -200,9 +213,8 @@ impl Builder {
         }
         let in_keys = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&needles)?;
         Ok(Lexicon {
-            heads,
-            slots,
-            entries: headed.into_iter().map(|(_, text, entry)| Listed::new(text, entry)).collect(),
+            literals: Table::new(literals),
+            context: Table::new(context),
             specials,
             words: self.words,
             in_keys,
@@ -211,8 +223,62 @@ impl Builder {
     }
 }
 
-fn head(a: u8, b: u8, c: u8) -> u32 {
-    u32::from(a) << 12 | u32::from(b) << 6 | u32::from(c)
+impl Table {
+    fn new(entries: Vec<(Box<[u8]>, Entry)>) -> Self {
+        // By the heads of fours, then by those of threes.
+        let mut headed: Vec<(bool, u32, Box<[u8]>, Entry)> = Vec::new();
+        for (text, entry) in entries {
+            // A short one goes on with anything that may follow it.
+            let goes_on = |b: &u8| {
+                let ends = *b == b's' || !b.is_ascii_lowercase() && !b.is_ascii_digit();
+                b & FOLD != 0 && (ends || matches!(entry, Entry::Literal(_)))
+            };
+            let thirds: Vec<u8> = match text.get(2) {
+                Some(&b) => vec![b],
+                None => (0..=255).filter(goes_on).collect(),
+            };
+            // A space in a word of context stands for several bytes, or for none.
+            let fixed = text.len() >= 4 && !text[..4].contains(&b' ');
+            for third in thirds {
+                let four = folded(&[text[0], text[1], third, if fixed { text[3] } else { FOLD }], 0);
+                headed.push((!fixed, if fixed { four } else { three(four) }, text.clone(), entry));
+            }
+        }
+        headed.sort_by_key(|(short, head, _, _)| (*short, *head));
+        let (mut fours, mut threes) = (Vec::new(), Vec::new());
+        let mut first = 0;
+        for group in headed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let last = first + group.len() as u32;
+            if group[0].0 { &mut threes } else { &mut fours }.push((group[0].1, first, last));
+            first = last;
+        }
+        let entries = headed.into_iter().map(|(_, _, text, entry)| Listed::new(text, entry)).collect();
+        Self { fours: Heads::new(&fours), threes: Heads::new(&threes), entries }
+    }
+
+    /// Calls `found` with each entry that begins at `at`, where a word begins, and with where it ends.
+    #[inline]
+    fn at(&self, bytes: &[u8], at: usize, found: impl FnMut(Entry, usize)) {
+        let four = folded(bytes, at);
+        if self.fours.may_have(four) | self.threes.may_have(three(four)) {
+            self.beginning_with(four, bytes, at, found);
+        }
+    }
+
+    /// Few words get here.
+    #[inline(never)]
+    fn beginning_with(&self, four: u32, bytes: &[u8], at: usize, mut found: impl FnMut(Entry, usize)) {
+        let eight = folded_eight(bytes, at);
+        for range in [self.fours.entries(four), self.threes.entries(three(four))] {
+            for listed in &self.entries[range] {
+                if eight & listed.fixed == listed.first
+                    && let Some(end) = ends(&listed.text, listed.entry, bytes, at)
+                {
+                    found(listed.entry, end);
+                }
+            }
+        }
+    }
 }
 
 /// All that may be written for a word. Letters outside ASCII are compared as they stand, so in capitals it is another word;
@@ -237,46 +303,28 @@ fn spellings(word: &str) -> Vec<String> {
 }
 
 impl Lexicon {
-    /// Calls `found` with each entry that begins at `at`, where a word begins, and with where it ends.
+    /// Calls `found` with each literal, and each word that stands for a character, which begins at `at`, where a word
+    /// begins; and with where it ends.
     #[inline]
-    pub(crate) fn at_word(&self, bytes: &[u8], at: usize, mut found: impl FnMut(Entry, usize)) {
-        let class = |i: usize| bytes.get(i).map_or(END, |&b| CLASSES[b as usize]);
-        let (a, b, c) = (class(at), class(at + 1), class(at + 2));
-        if self.heads[usize::from(a) << 6 | usize::from(b)] >> c & 1 == 0 {
-            return;
-        }
-        let head = head(a, b, c);
-        let mut i = slot(head, self.slots.len());
-        loop {
-            let slot = self.slots[i];
-            if slot.head == head {
-                if (slot.fourths >> class(at + 3)) & 1 == 0 {
-                    return;
-                }
-                let fourth = bytes.get(at + 3).map_or(0, u8::to_ascii_lowercase);
-                for listed in &self.entries[slot.first as usize..slot.last as usize] {
-                    if (listed.fourth == 0 || listed.fourth == fourth)
-                        && let Some(end) = ends(&listed.text, listed.entry, bytes, at)
-                    {
-                        found(listed.entry, end);
-                    }
-                }
-                return;
-            }
-            if slot.head == u32::MAX {
-                return;
-            }
-            i = (i + 1) % self.slots.len();
-        }
+    pub(crate) fn at_word(&self, bytes: &[u8], at: usize, found: impl FnMut(Entry, usize)) {
+        self.literals.at(bytes, at, found);
     }
 
-    /// The same for one of [`SPECIALS`].
-    pub(crate) fn at_special(&self, bytes: &[u8], at: usize, mut found: impl FnMut(Entry, usize)) {
-        for (text, entry) in &self.specials {
-            if text[0] == bytes[at]
-                && let Some(end) = ends(text, *entry, bytes, at)
-            {
-                found(*entry, end);
+    /// The same for the words of context: their numbers.
+    #[inline]
+    pub(crate) fn context_at(&self, bytes: &[u8], at: usize, mut found: impl FnMut(u16, usize)) {
+        self.context.at(bytes, at, |entry, end| {
+            if let Entry::Word(number) = entry {
+                found(number, end);
+            }
+        });
+    }
+
+    /// The same for literals that begin with one of [`SPECIALS`].
+    pub(crate) fn at_special(&self, bytes: &[u8], at: usize, mut found: impl FnMut(u16)) {
+        for (text, rules) in &self.specials {
+            if text[0] == bytes[at] && bytes.get(at..at + text.len()).is_some_and(|b| b.eq_ignore_ascii_case(text)) {
+                found(*rules);
             }
         }
     }
@@ -383,6 +431,7 @@ mod tests {
     fn found(text: &str) -> Vec<(Entry, String)> {
         let mut all = Vec::new();
         lexicon().at_word(text.as_bytes(), 0, |entry, end| all.push((entry, text[..end].to_owned())));
+        lexicon().context_at(text.as_bytes(), 0, |word, end| all.push((Entry::Word(word), text[..end].to_owned())));
         all
     }
 

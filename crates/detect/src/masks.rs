@@ -1,5 +1,6 @@
-//! What kind of byte stands where, sixty-four at a time: loops without branches, which compilers turn into vector
-//! instructions, and their results as bits.
+//! What kind of byte stands where, sixty-four at a time, as bits.
+
+use wide::i8x16;
 
 /// A bit for each of 64 bytes, the first one lowest.
 #[derive(Clone, Copy, Default)]
@@ -20,57 +21,30 @@ pub(crate) struct Masks {
 /// The punctuation at which something may begin. Each costs a comparison for every byte of every text.
 pub(crate) const SPECIALS: &[u8; 10] = b"@+$:=[&%~#";
 
-const WORD: u8 = 1;
-const DIGIT: u8 = 1 << 1;
-const UPPER: u8 = 1 << 2;
-const SPECIAL: u8 = 1 << 3;
-const LEAD: u8 = 1 << 4;
-const OUTSIDE: u8 = 1 << 5;
-
-fn within(b: u8, first: u8, last: u8) -> u8 {
-    u8::from(b.wrapping_sub(first) <= last - first)
+/// Bytes are compared as signed numbers, so that those outside ASCII are below all others.
+fn within(x: i8x16, first: u8, last: u8) -> i8x16 {
+    x.simd_gt(i8x16::splat((first - 1) as i8)) & i8x16::splat((last + 1) as i8).simd_gt(x)
 }
 
 pub(crate) fn masks(bytes: &[u8; 64]) -> Masks {
-    let mut flags = [0u8; 64];
-    let mut outside = 0u8;
-    for (flag, &b) in flags.iter_mut().zip(bytes) {
-        let digit = within(b, b'0', b'9');
-        let upper = within(b, b'A', b'Z');
-        let lower = within(b, b'a', b'z');
-        let beyond = b >> 7;
-        outside |= beyond;
-        let mut special = 0;
-        for &s in SPECIALS {
-            special |= u8::from(b == s);
-        }
-        *flag = ((digit | upper | lower | beyond) * WORD) | (digit * DIGIT) | (upper * UPPER) | (special * SPECIAL);
-    }
-    if outside != 0 {
-        for (flag, &b) in flags.iter_mut().zip(bytes) {
-            *flag |= (within(b, 0xe0, 0xed) * LEAD) | ((b >> 7) * OUTSIDE);
+    let mut masks = Masks::default();
+    for (i, sixteen) in bytes.as_chunks::<16>().0.iter().enumerate() {
+        let bits = |x: i8x16| u64::from(x.to_bitmask()) << (16 * i);
+        let x = i8x16::new(sixteen.map(|b| b as i8));
+        let digit = within(x, b'0', b'9');
+        let letter = within(x | i8x16::splat(0x20), b'a', b'z');
+        let special = SPECIALS.map(|s| x.simd_eq(i8x16::splat(s as i8))).into_iter().fold(i8x16::ZERO, |a, b| a | b);
+        let outside = bits(x);
+        masks.word |= bits(digit | letter) | outside;
+        masks.digit |= bits(digit);
+        masks.upper |= bits(within(x, b'A', b'Z'));
+        masks.special |= bits(special);
+        if outside != 0 {
+            masks.outside |= outside;
+            masks.lead |= bits(within(x, 0xe0, 0xed));
         }
     }
-    Masks {
-        word: pack(&flags, WORD),
-        digit: pack(&flags, DIGIT),
-        upper: pack(&flags, UPPER),
-        special: pack(&flags, SPECIAL),
-        lead: if outside != 0 { pack(&flags, LEAD) } else { 0 },
-        outside: if outside != 0 { pack(&flags, OUTSIDE) } else { 0 },
-    }
-}
-
-/// Gathers one bit of each byte. The multiplication moves the lowest bit of each of eight bytes into the highest byte,
-/// side by side.
-fn pack(flags: &[u8; 64], bit: u8) -> u64 {
-    let shift = bit.trailing_zeros();
-    let mut mask = 0;
-    for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        let bits = (u64::from_le_bytes(*eight) >> shift) & 0x0101_0101_0101_0101;
-        mask |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
-    }
-    mask
+    masks
 }
 
 /// The positions of a mask's bits.

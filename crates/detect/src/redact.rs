@@ -140,7 +140,11 @@ impl Redactor {
     }
 
     fn redact_text<'a>(&self, text: &str, mut sink: Sink<'a>) -> (Redacted, Others<'a>) {
-        let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
+        let text = if memchr::memchr(0, text.as_bytes()).is_some() {
+            Cow::Owned(text.replace('\0', "\u{fffd}"))
+        } else {
+            Cow::Borrowed(text)
+        };
         let redacted = self.string(&text, Context::NONE, &mut sink);
         sink.finish(redacted.unwrap_or_else(|| text.into_owned()))
     }

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use regex_automata::Input;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::meta::Regex;
 use regex_automata::nfa::thompson::{self, State, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use toml::Spanned;
@@ -299,13 +299,87 @@ pub(crate) struct Pattern {
 
 /// A pattern, compiled twice.
 struct Compiled {
+    /// A pattern that begins with a few bytes of a class, as few as possible, is tried after each number of them: an
+    /// automaton that has to remember how many there were is many times as large.
+    lead: Option<Lead>,
+    /// The bytes that the rest may begin with.
+    first: FirstBytes,
     /// Says where the match ends, or, at nearly every place, that there is none. An automaton of its own, tried at one place
     /// and without a cache: a tenth of what [`Regex`] takes to say no. `None` if it would be too large.
-    dense: Option<dense::DFA<Vec<u32>>>,
+    dense: Option<Dense>,
     /// Says where the groups are.
     regex: Regex,
     /// The match has a group that is the value; else the whole match is.
     has_group: bool,
+}
+
+struct Lead {
+    class: FirstBytes,
+    least: usize,
+    most: usize,
+}
+
+/// No longer one is tried so: hostile texts would have the rest tried at every byte.
+const LEAD_MAX: usize = 32;
+
+impl Lead {
+    /// Takes the lead off an expression.
+    fn split(hir: Hir) -> (Option<Lead>, Hir) {
+        if let HirKind::Concat(parts) = hir.kind()
+            && let [first, rest @ ..] = parts.as_slice()
+            && let HirKind::Repetition(repetition) = first.kind()
+            && let (false, least, Some(most)) = (repetition.greedy, repetition.min as usize, repetition.max)
+            && let HirKind::Class(Class::Bytes(_)) = repetition.sub.kind()
+            && most as usize <= LEAD_MAX
+        {
+            let lead = Lead { class: FirstBytes::of(&repetition.sub).0, least, most: most as usize };
+            return (Some(lead), Hir::concat(rest.to_vec()));
+        }
+        (None, hir)
+    }
+}
+
+/// An automaton, and the state in which it begins if that depends on nothing.
+struct Dense {
+    automaton: dense::DFA<Vec<u32>>,
+    start: Option<StateID>,
+}
+
+impl Dense {
+    /// Where a match that begins at the start of `input` ends, and how many bytes were looked at; `None` in place of both
+    /// when the automaton gives up, which ours never do.
+    fn end(&self, input: &Input<'_>) -> Option<(Option<usize>, usize)> {
+        let automaton = &self.automaton;
+        let mut state = match self.start {
+            Some(start) => start,
+            None => automaton.start_state_forward(input).ok()?,
+        };
+        let mut end = None;
+        let bytes = input.haystack();
+        for (looked, &byte) in bytes[input.get_range()].iter().enumerate() {
+            state = automaton.next_state(state, byte);
+            if automaton.is_special_state(state) {
+                // A state says that there was a match when one more byte was read.
+                if automaton.is_match_state(state) {
+                    end = Some(input.start() + looked);
+                } else if automaton.is_dead_state(state) {
+                    return Some((end, looked + 1));
+                } else if automaton.is_quit_state(state) {
+                    return None;
+                }
+            }
+        }
+        state = match bytes.get(input.end()) {
+            Some(&byte) => automaton.next_state(state, byte),
+            None => automaton.next_eoi_state(state),
+        };
+        if automaton.is_match_state(state) {
+            end = Some(input.end());
+        } else if automaton.is_quit_state(state) {
+            return None;
+        }
+        Some((end, input.end() + 1 - input.start()))
+    }
 }
 
 /// No automaton is larger than this. A dozen of ours would be, and are tried by [`Regex`].
@@ -333,6 +407,12 @@ impl FirstBytes {
         for (mine, other) in self.0.iter_mut().zip(other.0) {
             *mine |= other;
         }
+    }
+
+    /// Of a whole pattern.
+    fn beginning(hir: &Hir) -> FirstBytes {
+        let (bytes, empty) = Self::of(hir);
+        if empty { Self::ALL } else { bytes }
     }
 
     /// Of an expression, and whether it may match nothing and so begin with what follows it.
@@ -488,12 +568,14 @@ fn follow(nfa: &thompson::NFA, states: &mut Vec<StateID>) {
 }
 
 /// Bytes, not code points: spans are snapped to characters afterwards, and automata for bytes are small.
-fn build(pattern: &str) -> Result<Compiled, Box<regex_automata::meta::BuildError>> {
-    let syntax = syntax::Config::new().unicode(false).utf8(false);
+fn build(pattern: &str) -> Result<Compiled, Box<dyn std::error::Error + Send + Sync>> {
+    let (lead, rest) = Lead::split(parse_pattern(pattern)?);
     let regex = Regex::builder()
         .configure(Regex::config().nfa_size_limit(Some(4 << 20)).utf8_empty(false))
-        .syntax(syntax)
-        .build(pattern)?;
+        .build_from_hir(&rest)?;
+    let nfa = thompson::NFA::compiler()
+        .configure(thompson::Config::new().utf8(false).shrink(false).which_captures(WhichCaptures::None))
+        .build_from_hir(&rest)?;
     let dense = dense::Builder::new()
         .configure(
             dense::Config::new()
@@ -501,11 +583,14 @@ fn build(pattern: &str) -> Result<Compiled, Box<regex_automata::meta::BuildError
                 .dfa_size_limit(Some(DENSE_BYTES_MAX))
                 .determinize_size_limit(Some(4 * DENSE_BYTES_MAX)),
         )
-        .syntax(syntax)
-        .thompson(thompson::Config::new().utf8(false).shrink(false))
-        .build(pattern)
-        .ok();
-    Ok(Compiled { dense, has_group: regex.captures_len() > 1, regex })
+        .build_from_nfa(&nfa)
+        .ok()
+        .map(|automaton| Dense { start: automaton.universal_start_state(Anchored::Yes), automaton });
+    Ok(Compiled { lead, first: FirstBytes::beginning(&rest), dense, has_group: regex.captures_len() > 1, regex })
+}
+
+fn parse_pattern(pattern: &str) -> Result<Hir, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern)?)
 }
 
 impl Pattern {
@@ -513,19 +598,46 @@ impl Pattern {
         self.regex.get_or_init(|| build(&self.source).expect("a user's patterns were compiled when they were read"))
     }
 
-    /// Where the value is, if the pattern matches at the start of `input`, which is anchored.
-    pub(crate) fn find(&self, input: &Input<'_>) -> Option<(usize, usize)> {
-        let Compiled { dense, regex, has_group } = self.compiled();
-        let end = match dense.as_ref().map(|dense| dense.try_search_fwd(input)) {
-            Some(Ok(end)) => end?.offset(),
-            // Too large, or (which ours never do) it gives up on a byte.
-            _ => regex.search_half(input)?.offset(),
+    /// Where the value is, if the pattern matches at the start of `input`, which is anchored; adds to `steps` how many
+    /// bytes were looked at.
+    pub(crate) fn find(&self, input: &Input<'_>, steps: &mut usize) -> Option<(usize, usize)> {
+        let compiled = self.compiled();
+        let Some(lead) = &compiled.lead else { return compiled.find(input, steps) };
+        let bytes = &input.haystack()[input.start()..input.end()];
+        for skipped in 0..=lead.most {
+            let &byte = bytes.get(skipped)?;
+            if skipped >= lead.least
+                && compiled.first.has(byte)
+                && let Some(found) = compiled.find(&input.clone().span(input.start() + skipped..input.end()), steps)
+            {
+                return Some(found);
+            }
+            if !lead.class.has(byte) {
+                break;
+            }
+        }
+        None
+    }
+}
+
+impl Compiled {
+    fn find(&self, input: &Input<'_>, steps: &mut usize) -> Option<(usize, usize)> {
+        let end = match self.dense.as_ref().and_then(|dense| dense.end(input)) {
+            Some((end, looked)) => {
+                *steps += looked;
+                end?
+            }
+            None => {
+                *steps += input.end() - input.start();
+                self.regex.search_half(input)?.offset()
+            }
         };
-        if !has_group {
+        if !self.has_group {
             return Some((input.start(), end));
         }
-        let mut captures = regex.create_captures();
-        regex.search_captures(input, &mut captures);
+        // No other match ends earlier; within it, the groups cost less to find.
+        let mut captures = self.regex.create_captures();
+        self.regex.search_captures(&input.clone().span(input.start()..end), &mut captures);
         (1..captures.group_len()).find_map(|i| captures.get_group(i)).map(|span| (span.start, span.end))
     }
 }
@@ -756,14 +868,7 @@ fn compile(
         if !(0.0..=1.0).contains(&pattern.score) {
             return Err(refuse("a score is 0 to 1"));
         }
-        let hir = regex_syntax::ParserBuilder::new()
-            .unicode(false)
-            .utf8(false)
-            .build()
-            .parse(&pattern.regex)
-            .map_err(|error| place.bad_pattern(Box::new(error)))?;
-        let (bytes, empty) = FirstBytes::of(&hir);
-        first.join(if empty { FirstBytes::ALL } else { bytes });
+        first.join(FirstBytes::beginning(&parse_pattern(&pattern.regex).map_err(|error| place.bad_pattern(error))?));
         let regex = OnceLock::new();
         if !trusted {
             let _ = regex.set(build(&pattern.regex).map_err(|error| place.bad_pattern(error))?);
