@@ -176,7 +176,24 @@ fn is_placeholder(value: &str) -> bool {
         "your",
     ];
     let lower = value.to_ascii_lowercase();
-    WORDS.iter().any(|w| lower.contains(w))
+    WORDS.iter().any(|w| lower.contains(w)) || is_specimen(value)
+}
+
+/// What has the prefix of a provider's tokens, but not the form that every one of them has: nothing that anybody drew.
+fn is_specimen(value: &str) -> bool {
+    match value {
+        // docs.px.dev: a UUID.
+        _ if let Some(rest) = value.strip_prefix("px-api-").or(value.strip_prefix("px-dep-")) => {
+            rest.len() >= 36 && !is_uuid(&rest.as_bytes()[..36])
+        }
+        // developer.hashicorp.com/vault, "Tokens": a batch token holds what it stands for, and is longer than any other;
+        // before version 1.10, a service token and a recovery token had 24 characters.
+        _ if value.starts_with("hvb.") => value.len() < 100,
+        _ if let Some(rest) = value.strip_prefix("r.").or(value.strip_prefix("s.")) => {
+            (25..30).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+        }
+        _ => false,
+    }
 }
 
 /// A token with a prefix of its own: the form has said nearly all, so only what nobody drew is dropped.
@@ -782,6 +799,9 @@ fn is_chosen(check: &Check<'_>, value: &str, quoted: bool) -> bool {
     pair && shape.len >= 6 && shape.upper == 0 && !says_so && !humps
 }
 
+/// RFC 3849: addresses that only documentation has.
+const DOCUMENTATION: &str = "@[2001:db8:";
+
 /// The password in a URL. Whatever stands there is one, except what a program would put there.
 fn url_password(check: &Check<'_>) -> Option<Verdict> {
     let value = check.value();
@@ -789,6 +809,7 @@ fn url_password(check: &Check<'_>) -> Option<Verdict> {
         || value.contains('{')
         || value.contains("...")
         || Shape::of(value.as_bytes()).distinct < 2
+        || check.text[check.end..].starts_with(DOCUMENTATION)
         || matches!(value, "pass" | "password" | "passwd" | "pwd")
             && ["user:", "username:", "login:"].iter().any(|user| check.before().ends_with(user.as_bytes()));
     (!template).then(|| check.keep())
@@ -809,6 +830,7 @@ fn connection_string(check: &Check<'_>) -> Option<Verdict> {
         })?,
     };
     let template = secret.starts_with(['$', '<', '{', '*', '%', '[', '#', '('])
+        || value.contains(DOCUMENTATION)
         || secret.contains('{')
         || secret.contains("...")
         || secret.len() < 3
@@ -822,6 +844,24 @@ mod tests {
 
     fn check(text: &str) -> Check<'_> {
         Check { text, start: 0, end: text.len(), context: false, least: 0.0 }
+    }
+
+    #[test]
+    fn a_prefix_without_its_form_is_no_token() {
+        for specimen in [
+            "px-api-a1b2c3d4-e5f6-g7h8-i8j0-k0l3m3n4o0p5",
+            "hvb.JGbZZaCkOSgsZ56uhGlTK2z",
+            "r.Z4bTMtngfLeQ18AqVoBBkUAOD1",
+        ] {
+            assert!(is_specimen(specimen), "{specimen}");
+        }
+        for token in [
+            "px-api-0c6f2e1a-9d3b-4c5e-8f7a-1b2c3d4e5f60",
+            "s.ZC9Ecf4M5g9o34Q6RkzGsj0z",
+            "b.AAAAAQJgxDgqsGNorpoOR8hPZ5SU",
+        ] {
+            assert!(!is_specimen(token), "{token}");
+        }
     }
 
     #[test]
