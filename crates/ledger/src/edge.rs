@@ -1,10 +1,42 @@
 //! The right edge of the tree: from new entries to the objects that a larger tree has.
 
+use std::ops::Range;
+
 use tabellion_evidence::tile::{self, TileId};
 use tabellion_evidence::tree::{self, Frontier, Hash, Tiles};
 
 use crate::read::tree_error;
 use crate::{LedgerError, Reader};
+
+/// Objects to be written, one behind the other in one buffer, which serves again for the next ones: fresh memory for
+/// megabytes would cost more than filling it.
+#[derive(Default)]
+pub(crate) struct Objects {
+    bytes: Vec<u8>,
+    names: Vec<(String, Range<usize>)>,
+}
+
+/// A buffer that has grown beyond this is not kept.
+const BYTES_KEPT: usize = 32 << 20;
+
+impl Objects {
+    /// Adds the object that `write` appends.
+    pub(crate) fn put(&mut self, name: String, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.names.push((name, start..self.bytes.len()));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.names.iter().map(|(name, range)| (&**name, &self.bytes[range.clone()]))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.names.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(BYTES_KEPT);
+    }
+}
 
 /// What is needed to append to a tree: its frontier, its partial tiles and its partial entry bundle.
 #[derive(Clone)]
@@ -54,19 +86,15 @@ impl Edge {
         self.frontier.root()
     }
 
-    /// Appends entries. Returns the objects under `log/` that the larger tree has and the smaller had not, and the
-    /// directories of partial ones that a full one has replaced.
-    pub(crate) fn append<'a>(
-        &mut self,
-        entries: impl Iterator<Item = &'a [u8]>,
-    ) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
-        let mut objects = Vec::new();
+    /// Appends entries. Puts to `objects` those under `log/` that the larger tree has and the smaller had not, and
+    /// returns the directories of partial ones that a full one has replaced.
+    pub(crate) fn append<'a>(&mut self, entries: impl Iterator<Item = &'a [u8]>, objects: &mut Objects) -> Vec<String> {
         let mut replaced = Vec::new();
-        let mut object = |path: String, bytes: Vec<u8>| {
+        let mut object = |path: String, bytes: &mut dyn Iterator<Item = &[u8]>| {
             if !path.contains(".p/") {
                 replaced.push(format!("log/{path}.p"));
             }
-            objects.push((format!("log/{path}"), bytes));
+            objects.put(format!("log/{path}"), |object| bytes.for_each(|bytes| object.extend_from_slice(bytes)));
         };
         for entry in entries {
             let index = self.frontier.size();
@@ -85,27 +113,26 @@ impl Edge {
                 hashes.push(hash);
                 if hashes.len() as u64 == tile::WIDTH {
                     let id = TileId { level, index: position / tile::WIDTH, width: tile::WIDTH as u16 };
-                    object(id.path(), concat(hashes));
+                    object(id.path(), &mut hashes.iter().map(Hash::as_ref));
                     hashes.clear();
                 }
             });
             if (index + 1).is_multiple_of(tile::WIDTH) {
-                object(tile::entries_path(index / tile::WIDTH, tile::WIDTH as u16), std::mem::take(&mut self.bundle));
+                let path = tile::entries_path(index / tile::WIDTH, tile::WIDTH as u16);
+                object(path, &mut std::iter::once(&*self.bundle));
+                self.bundle.clear();
             }
         }
         let size = self.frontier.size();
         for (level, hashes) in self.tiles.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
             let id =
                 TileId { level: level as u8, index: (size >> (8 * level)) / tile::WIDTH, width: hashes.len() as u16 };
-            object(id.path(), concat(hashes));
+            object(id.path(), &mut hashes.iter().map(Hash::as_ref));
         }
         if !self.bundle.is_empty() {
-            object(tile::entries_path(size / tile::WIDTH, tile::partial_width(size, 0)), self.bundle.clone());
+            let path = tile::entries_path(size / tile::WIDTH, tile::partial_width(size, 0));
+            object(path, &mut std::iter::once(&*self.bundle));
         }
-        (objects, replaced)
+        replaced
     }
-}
-
-fn concat(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| hash.0).collect()
 }

@@ -25,6 +25,7 @@
 
 mod catalog;
 mod edge;
+mod filter;
 mod publish;
 mod read;
 mod sequence;
@@ -477,13 +478,23 @@ fn recover<D: Disk + Clone + 'static>(
 /// At most this many bytes are written in one go, so that one slow write does not hold up everybody for long.
 const GROUP_BYTES: usize = 8 << 20;
 
+/// How often others may run before a group is written, as long as they add to it.
+const YIELDS_MAX: usize = 8;
+
 fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublished_bytes_max: usize) {
     let mut crowded = false;
     loop {
         if crowded {
             // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
             // A lone caller never waits for this.
-            std::thread::yield_now();
+            let mut waiting = 0;
+            for _ in 0..YIELDS_MAX {
+                std::thread::yield_now();
+                let before = std::mem::replace(&mut waiting, shared.lock().waiting.len());
+                if waiting <= before {
+                    break;
+                }
+            }
         }
         let mut queue = shared.lock();
         while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max) && !queue.closed {
