@@ -1,6 +1,7 @@
 //! The right edge of the tree: from new entries to the objects that a larger tree has.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tabellion_evidence::tile::{self, TileId};
 use tabellion_evidence::tree::{self, Frontier, Hash, Tiles};
@@ -20,11 +21,12 @@ pub(crate) struct Objects {
 const BYTES_KEPT: usize = 32 << 20;
 
 impl Objects {
-    /// Adds the object that `write` appends.
-    pub(crate) fn put(&mut self, name: String, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds the object that `write` appends, and gives its bytes.
+    pub(crate) fn put(&mut self, name: String, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         self.names.push((name, start..self.bytes.len()));
+        &self.bytes[start..]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
@@ -44,7 +46,7 @@ pub(crate) struct Edge {
     frontier: Frontier,
     /// The hashes of the rightmost, partial tile of each level.
     tiles: Vec<Vec<Hash>>,
-    bundle: Vec<u8>,
+    bundle: Arc<[u8]>,
 }
 
 impl Edge {
@@ -52,7 +54,7 @@ impl Edge {
     pub(crate) fn load(reader: &Reader, size: u64) -> Result<Self, LedgerError> {
         let tiles = reader.tiles();
         let frontier = tree::frontier(size, &tiles).map_err(tree_error)?;
-        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Vec::new() };
+        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Arc::default() };
         for level in 0_u8.. {
             let Some(above) = size.checked_shr(8 * u32::from(level)).filter(|&above| above > 0) else { break };
             let width = tile::partial_width(size, level);
@@ -71,9 +73,9 @@ impl Edge {
             if !entries.iter().map(|entry| tree::leaf_hash(entry)).eq(edge.tiles[0].iter().copied()) {
                 return Err(LedgerError::Diverged);
             }
-            for entry in entries {
-                tile::encode_entry(&mut edge.bundle, &entry);
-            }
+            let mut bundle = Vec::new();
+            entries.iter().for_each(|entry| tile::encode_entry(&mut bundle, entry));
+            edge.bundle = bundle.into();
         }
         Ok(edge)
     }
@@ -88,17 +90,35 @@ impl Edge {
 
     /// Appends entries. Puts to `objects` those under `log/` that the larger tree has and the smaller had not, and
     /// returns the directories of partial ones that a full one has replaced.
-    pub(crate) fn append<'a>(&mut self, entries: impl Iterator<Item = &'a [u8]>, objects: &mut Objects) -> Vec<String> {
+    pub(crate) fn append(&mut self, entries: &[&[u8]], objects: &mut Objects) -> Vec<String> {
         let mut replaced = Vec::new();
-        let mut object = |path: String, bytes: &mut dyn Iterator<Item = &[u8]>| {
-            if !path.contains(".p/") {
-                replaced.push(format!("log/{path}.p"));
+        let mut size = self.frontier.size();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let room = tile::WIDTH - size % tile::WIDTH;
+            let (now, later) = rest.split_at(rest.len().min(room as usize));
+            let number = size / tile::WIDTH;
+            size += now.len() as u64;
+            let width = (size - number * tile::WIDTH) as u16;
+            let path = format!("log/{}", tile::entries_path(number, width));
+            if u64::from(width) == tile::WIDTH {
+                replaced.push(format!("{path}.p"));
             }
-            objects.put(format!("log/{path}"), |object| bytes.for_each(|bytes| object.extend_from_slice(bytes)));
+            let bundle = objects.put(path, |bundle| {
+                bundle.extend_from_slice(&self.bundle);
+                now.iter().for_each(|entry| tile::encode_entry(bundle, entry));
+            });
+            self.bundle = if u64::from(width) < tile::WIDTH { bundle.into() } else { Arc::default() };
+            rest = later;
+        }
+        let mut put_tile = |id: TileId, hashes: &[Hash]| {
+            let path = format!("log/{}", id.path());
+            if id.is_full() {
+                replaced.push(format!("{path}.p"));
+            }
+            objects.put(path, |tile| hashes.iter().for_each(|hash| tile.extend_from_slice(&hash.0)));
         };
         for entry in entries {
-            let index = self.frontier.size();
-            tile::encode_entry(&mut self.bundle, entry);
             let tiles = &mut self.tiles;
             self.frontier.push_with(tree::leaf_hash(entry), |level, position, hash| {
                 // Tiles hold every eighth level of the tree.
@@ -113,25 +133,15 @@ impl Edge {
                 hashes.push(hash);
                 if hashes.len() as u64 == tile::WIDTH {
                     let id = TileId { level, index: position / tile::WIDTH, width: tile::WIDTH as u16 };
-                    object(id.path(), &mut hashes.iter().map(Hash::as_ref));
+                    put_tile(id, hashes);
                     hashes.clear();
                 }
             });
-            if (index + 1).is_multiple_of(tile::WIDTH) {
-                let path = tile::entries_path(index / tile::WIDTH, tile::WIDTH as u16);
-                object(path, &mut std::iter::once(&*self.bundle));
-                self.bundle.clear();
-            }
         }
-        let size = self.frontier.size();
         for (level, hashes) in self.tiles.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
             let id =
                 TileId { level: level as u8, index: (size >> (8 * level)) / tile::WIDTH, width: hashes.len() as u16 };
-            object(id.path(), &mut hashes.iter().map(Hash::as_ref));
-        }
-        if !self.bundle.is_empty() {
-            let path = tile::entries_path(size / tile::WIDTH, tile::partial_width(size, 0));
-            object(path, &mut std::iter::once(&*self.bundle));
+            put_tile(id, hashes);
         }
         replaced
     }

@@ -484,21 +484,22 @@ const YIELDS_MAX: usize = 8;
 fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublished_bytes_max: usize) {
     let mut crowded = false;
     loop {
-        if crowded {
-            // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
-            // A lone caller never waits for this.
-            let mut waiting = 0;
-            for _ in 0..YIELDS_MAX {
-                std::thread::yield_now();
-                let before = std::mem::replace(&mut waiting, shared.lock().waiting.len());
-                if waiting <= before {
-                    break;
-                }
-            }
-        }
         let mut queue = shared.lock();
         while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max) && !queue.closed {
             queue = shared.sequencer_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if crowded {
+            // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
+            // A lone caller never waits for this.
+            for _ in 0..YIELDS_MAX {
+                let before = queue.waiting.len();
+                drop(queue);
+                std::thread::yield_now();
+                queue = shared.lock();
+                if queue.waiting.len() <= before {
+                    break;
+                }
+            }
         }
         if queue.waiting.is_empty() {
             // Closed, and everything that had been taken in is sequenced: the publisher may finish too.

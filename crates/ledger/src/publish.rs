@@ -92,12 +92,13 @@ impl Publisher {
 
     fn extend(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         let first = self.edge.size();
+        let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
         let mut parts = Vec::new();
         if !records.is_empty() {
             let objects = &mut self.objects;
             objects.clear();
             let mut edge = self.edge.clone();
-            let replaced = edge.append(records.iter().map(|record| &*record.entry), objects);
+            let replaced = edge.append(&entries, objects);
             if records.iter().any(|record| !record.parts.is_empty()) {
                 objects.put(pack_name(first), |pack| {
                     let start = pack.len();
@@ -123,7 +124,6 @@ impl Publisher {
         if self.edge.size() > self.reported {
             // In the order of the catalog's tree, which then is walked once.
             parts.sort_unstable();
-            let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
             let mut catalog = lock(&self.catalog);
             let current = !records.is_empty() && catalog.position()?.map_or(0, |(size, _)| size) == first;
             if current {
