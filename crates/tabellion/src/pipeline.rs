@@ -603,7 +603,7 @@ impl Labels {
 /// A body that has been read, or why there is none.
 enum Prepared<'a> {
     Omitted(Omitted),
-    Body(Body<'a>),
+    Body(Box<Body<'a>>),
 }
 
 impl<'a> Prepared<'a> {
@@ -612,7 +612,7 @@ impl<'a> Prepared<'a> {
             Readable::Empty => Self::Omitted(Omitted::Empty),
             Readable::Binary => Self::Omitted(Omitted::Binary),
             Readable::TooLarge => Self::Omitted(Omitted::TooLarge),
-            Readable::Text(text) => Self::Body(apart(text.len(), || Body::read(notary, dialect, side, text))),
+            Readable::Text(text) => Self::Body(apart(text.len(), || Box::new(Body::read(notary, dialect, side, text)))),
         }
     }
 
@@ -646,7 +646,7 @@ fn record_content(notary: &Notary, draft: &mut Draft, prepared: Prepared<'_>, co
     match prepared {
         Prepared::Omitted(Omitted::Empty) => draft.omit(Omitted::Empty, None),
         Prepared::Omitted(why) => draft.omit(why, Some(commitment)),
-        Prepared::Body(body) => apart(body.bytes(), || draft.content(notary, body, commitment)),
+        Prepared::Body(body) => apart(body.bytes(), || draft.content(notary, *body, commitment)),
     }
 }
 
