@@ -17,9 +17,6 @@ pub(crate) struct Objects {
     names: Vec<(String, Range<usize>)>,
 }
 
-/// A buffer that has grown beyond this is not kept.
-const BYTES_KEPT: usize = 32 << 20;
-
 impl Objects {
     /// Adds the object that `write` appends, and gives its bytes.
     pub(crate) fn put(&mut self, name: String, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
@@ -35,9 +32,16 @@ impl Objects {
 
     pub(crate) fn clear(&mut self) {
         self.names.clear();
-        self.bytes.clear();
-        self.bytes.shrink_to(BYTES_KEPT);
+        empty(&mut self.bytes);
     }
+}
+
+/// Empties a buffer, and lets one go that was made for far more than it had.
+pub(crate) fn empty(buffer: &mut Vec<u8>) {
+    if buffer.len() < buffer.capacity() / 4 {
+        *buffer = Vec::with_capacity(buffer.len());
+    }
+    buffer.clear();
 }
 
 /// What is needed to append to a tree: its frontier, its partial tiles and its partial entry bundle.

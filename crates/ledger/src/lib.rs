@@ -478,9 +478,6 @@ fn recover<D: Disk + Clone + 'static>(
 /// At most this many bytes are written in one go, so that one slow write does not hold up everybody for long.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// How often others may run before a group is written, as long as they add to it.
-const YIELDS_MAX: usize = 8;
-
 fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublished_bytes_max: usize) {
     let mut crowded = false;
     loop {
@@ -491,15 +488,9 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
         if crowded {
             // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
             // A lone caller never waits for this.
-            for _ in 0..YIELDS_MAX {
-                let before = queue.waiting.len();
-                drop(queue);
-                std::thread::yield_now();
-                queue = shared.lock();
-                if queue.waiting.len() <= before {
-                    break;
-                }
-            }
+            drop(queue);
+            std::thread::yield_now();
+            queue = shared.lock();
         }
         if queue.waiting.is_empty() {
             // Closed, and everything that had been taken in is sequenced: the publisher may finish too.

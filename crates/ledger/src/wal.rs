@@ -25,6 +25,7 @@ use std::io;
 use tabellion_store::{Disk, DiskFile};
 
 use crate::Part;
+use crate::edge::empty;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"TBLWAL1\n";
 const BATCH_MAGIC: &[u8; 4] = b"TBat";
@@ -39,9 +40,6 @@ const RESERVE_BYTES: u64 = 16 << 20;
 /// batch and nothing else: of 20 KiB in 0.10 ms in place of 0.18 ms, with 50 µs of processor time in place of 77 µs. To
 /// fill more at once would make single appends slow. (The tests damage and cut segments at every byte.)
 const ZEROS_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
-
-/// A buffer for batches that has grown beyond this is not kept.
-const BATCH_BYTES_KEPT: usize = 1 << 20;
 
 /// An entry and the parts of its content that are not stored yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,8 +123,7 @@ impl<D: Disk> Wal<D> {
         }
         let segment = self.current.as_mut().expect("a segment was just started");
         let batch = &mut self.batch;
-        batch.clear();
-        batch.shrink_to(BATCH_BYTES_KEPT);
+        empty(batch);
         encode(batch, &segment.nonce, first, records);
         let end = segment.end + batch.len() as u64;
         if end > segment.reserved {
