@@ -2,9 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tabellion_gateway::dialect::{
-    Dialect, PARTS_MAX, Split, decode, request_facts, response_facts, split_request, split_response,
-};
+use tabellion_gateway::dialect::{Dialect, PARTS_MAX, Split, decode, read_request, read_response};
 
 const DIALECTS: [Dialect; 6] = [
     Dialect::OpenAiChat,
@@ -25,11 +23,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let Some((&which, body)) = data.split_first() else { return };
     let dialect = DIALECTS[usize::from(which) % DIALECTS.len()];
-    request_facts(dialect, body);
-    response_facts(dialect, body);
     if let Ok(body) = std::str::from_utf8(body) {
-        check(&split_request(dialect, body), body);
-        check(&split_response(dialect, body), body);
+        check(&read_request(dialect, body).1, body);
+        check(&read_response(dialect, body).1, body);
     }
 });
 

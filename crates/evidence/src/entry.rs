@@ -6,6 +6,7 @@
 //! back. It refuses whatever two readers could understand differently:
 //! members that occur twice, on any level, and numbers of another kind.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -19,6 +20,9 @@ use crate::tree::Hash;
 
 /// The version of the entry format.
 pub const VERSION: u32 = 1;
+
+/// Room that few entries exceed.
+const ENTRY_BYTES_USUAL: usize = 1280;
 
 /// The role of the first part of every content.
 pub const FRAME: &str = "frame";
@@ -362,7 +366,8 @@ impl Entry {
     /// The bytes that go into the log.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
         self.check()?;
-        let bytes = serde_json::to_vec(self).expect("an entry has no maps with keys other than strings");
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES_USUAL);
+        serde_json::to_writer(&mut bytes, self).expect("an entry has no maps with keys other than strings");
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryError::TooLong);
         }
@@ -405,19 +410,46 @@ impl Entry {
 }
 
 /// What an entry is about, for whoever needs to know only that: read without checking the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heading {
     /// What it is about.
     pub kind: Kind,
     /// The exchange's ULID.
-    #[serde(default)]
     pub exchange: Option<String>,
 }
 
 impl Heading {
-    /// Reads an entry's heading.
+    /// Reads an entry's heading, and of the entry no more than that takes: both members stand near its start.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
-        from_object(bytes)
+        struct Reading<'a>(&'a mut Option<Kind>, &'a mut Option<String>);
+
+        impl<'de> Visitor<'de> for Reading<'_> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a json object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+                while self.0.is_none() || self.1.is_none() {
+                    let Some(name) = members.next_key::<Cow<'_, str>>()? else { return Ok(()) };
+                    match &*name {
+                        "kind" => *self.0 = Some(members.next_value()?),
+                        "exchange" => *self.1 = Some(members.next_value()?),
+                        _ => drop(members.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Err(serde::de::Error::custom("nothing more is asked"))
+            }
+        }
+
+        let (mut kind, mut exchange) = (None, None);
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let read = reader.deserialize_map(Reading(&mut kind, &mut exchange)).and_then(|()| reader.end());
+        match (kind, exchange, read) {
+            (Some(kind), exchange @ Some(_), _) | (Some(kind), exchange, Ok(())) => Ok(Self { kind, exchange }),
+            _ => Err(EntryError::Malformed),
+        }
     }
 }
 
@@ -593,7 +625,23 @@ pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> Hash {
 /// The salt of the `n`-th commitment of an entry: 0 is the whole body, *k* + 1
 /// the *k*-th of `original.parts`. Who is given one learns no other.
 pub fn salt(key: &[u8; 32], entry_id: &str, n: u32) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("hmac takes keys of any length");
-    mac.update(format!("tabellion salt v1\n{entry_id}\n{n}").as_bytes());
-    mac.finalize().into_bytes().into()
+    Salts::new(key).of(entry_id, n)
+}
+
+/// What [`salt`] gives, for whoever needs many with one key.
+#[derive(Clone)]
+pub struct Salts(Hmac<Sha256>);
+
+impl Salts {
+    /// Takes in the key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("hmac takes keys of any length"))
+    }
+
+    /// The salt of the `n`-th commitment of an entry.
+    pub fn of(&self, entry_id: &str, n: u32) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(format!("tabellion salt v1\n{entry_id}\n{n}").as_bytes());
+        mac.finalize().into_bytes().into()
+    }
 }

@@ -40,6 +40,11 @@ impl Hash {
         bytes.try_into().ok().map(Self)
     }
 
+    fn hex<'a>(&self, digits: &'a mut [u8; 2 * Self::BYTES]) -> &'a str {
+        hex::encode_to_slice(self.0, digits).expect("twice as many digits as bytes");
+        std::str::from_utf8(digits).expect("digits are ascii")
+    }
+
     /// Standard base64 with padding, as checkpoints and proofs have it.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
@@ -57,9 +62,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 2 * Self::BYTES];
-        hex::encode_to_slice(self.0, &mut text).expect("twice as many digits as bytes");
-        f.write_str(std::str::from_utf8(&text).expect("digits are ascii"))
+        f.write_str(self.hex(&mut [0; 2 * Self::BYTES]))
     }
 }
 
@@ -90,7 +93,7 @@ impl AsRef<[u8]> for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.hex(&mut [0; 2 * Self::BYTES]))
     }
 }
 

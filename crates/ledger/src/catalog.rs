@@ -4,11 +4,11 @@
 //! it and it is made again; whoever changes it can hide things from `show` and `search`, but not from `verify`, and
 //! can make the ledger store a part twice or, by naming a part that is not there, not at all, which `verify` finds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tabellion_evidence::content;
 use tabellion_evidence::entry::{Heading, Kind};
 use tabellion_evidence::tile;
@@ -99,21 +99,25 @@ impl Catalog {
         while from < checkpoint.size {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(checkpoint.size);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let mut exchanges = Exchanges::default();
             for number in from / tile::WIDTH..until.div_ceil(tile::WIDTH) {
                 let entries = reader.entries(number, checkpoint.size)?;
                 for (index, entry) in (number * tile::WIDTH..).zip(&entries) {
                     if (from..until).contains(&index) {
-                        note_entry(&transaction, index, entry)?;
+                        exchanges.take(index, entry);
                     }
                 }
             }
+            exchanges.note(&transaction)?;
+            let mut parts = Parts::of(&transaction)?;
             while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
                 let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
-                let parts = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
-                for (hash, bytes, offset) in parts {
-                    note_part(&transaction, &hash, index, offset, bytes.len())?;
+                let pack = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
+                for (hash, bytes, offset) in pack {
+                    parts.note(&hash, index, offset, bytes.len())?;
                 }
             }
+            drop(parts);
             note_position(&transaction, until, reader.root(until, checkpoint.size)?)?;
             transaction.commit()?;
             from = until;
@@ -124,12 +128,16 @@ impl Catalog {
     /// Takes in a batch that the ledger itself has just published, which follows on the last.
     pub(crate) fn advance(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
         let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut exchanges = Exchanges::default();
         for (index, entry) in (batch.first..).zip(batch.entries) {
-            note_entry(&transaction, index, entry)?;
+            exchanges.take(index, entry);
         }
+        exchanges.note(&transaction)?;
+        let mut parts = Parts::of(&transaction)?;
         for (hash, offset, length) in batch.parts {
-            note_part(&transaction, hash, batch.first, *offset, *length)?;
+            parts.note(hash, batch.first, *offset, *length)?;
         }
+        drop(parts);
         note_position(&transaction, batch.first + batch.entries.len() as u64, batch.root)?;
         transaction.commit()?;
         Ok(())
@@ -142,7 +150,7 @@ impl Catalog {
     }
 
     /// Which of these parts are stored.
-    pub(crate) fn known_parts(&mut self, hashes: &[Hash]) -> Result<HashSet<Hash>, LedgerError> {
+    pub(crate) fn known_parts(&mut self, hashes: &HashSet<Hash>) -> Result<HashSet<Hash>, LedgerError> {
         // One transaction: SQLite locks and looks for news once, not once a part.
         let transaction = self.db.transaction()?;
         let mut known = HashSet::new();
@@ -156,6 +164,24 @@ impl Catalog {
         }
         transaction.finish()?;
         Ok(known)
+    }
+
+    /// The next parts in the order of their hashes; `None` when the catalog does not have all of the first `size` entries.
+    pub(crate) fn parts_after(
+        &mut self,
+        after: Option<Hash>,
+        limit: usize,
+        size: u64,
+    ) -> Result<Option<Vec<Hash>>, LedgerError> {
+        let transaction = self.db.transaction()?;
+        let has: Option<i64> = transaction.query_row("SELECT size FROM position", [], |row| row.get(0)).optional()?;
+        if has.map_or(0, |has| has as u64) < size {
+            return Ok(None);
+        }
+        let after = after.map_or(Vec::new(), |hash| hash.0.to_vec());
+        let mut statement = transaction.prepare_cached("SELECT hash FROM part WHERE hash > ? ORDER BY hash LIMIT ?")?;
+        let hashes = statement.query_map(params![after, limit as i64], |row| Ok(Hash(row.get(0)?)))?;
+        Ok(Some(hashes.collect::<Result<_, _>>()?))
     }
 
     /// The bytes of a part; `None` when no published pack has it.
@@ -210,27 +236,47 @@ fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
     Ok(Exchange { id: row.get(0)?, request: index(1)?, response: index(2)? })
 }
 
-fn note_entry(db: &Connection, index: u64, entry: &[u8]) -> Result<(), LedgerError> {
-    // Entries that are no exchanges, or not even ours, are none of the catalog's business.
-    let Ok(heading) = Heading::parse(entry) else { return Ok(()) };
-    let Some(exchange) = heading.exchange else { return Ok(()) };
-    let column = match heading.kind {
-        Kind::Request => "request",
-        Kind::Response => "response",
-        _ => return Ok(()),
-    };
-    db.prepare_cached(&format!(
-        "INSERT INTO exchange(id, {column}) VALUES (?1, ?2)
-         ON CONFLICT(id) DO UPDATE SET {column} = coalesce({column}, excluded.{column})"
-    ))?
-    .execute(params![exchange, index as i64])?;
-    Ok(())
+/// What a transaction is to note of exchanges, in the order of their table. Request and response mostly come together.
+#[derive(Default)]
+struct Exchanges(BTreeMap<String, (Option<u64>, Option<u64>)>);
+
+impl Exchanges {
+    fn take(&mut self, index: u64, entry: &[u8]) {
+        // Entries that are no exchanges, or not even ours, are none of the catalog's business.
+        let Ok(Heading { kind, exchange: Some(exchange) }) = Heading::parse(entry) else { return };
+        match kind {
+            Kind::Request => self.0.entry(exchange).or_default().0.get_or_insert(index),
+            Kind::Response => self.0.entry(exchange).or_default().1.get_or_insert(index),
+            _ => return,
+        };
+    }
+
+    fn note(self, db: &Connection) -> Result<(), LedgerError> {
+        let mut statement = db.prepare_cached(
+            "INSERT INTO exchange(id, request, response) VALUES (?1, ?2, ?3)
+             ON CONFLICT(id) DO UPDATE SET
+                 request = coalesce(request, excluded.request), response = coalesce(response, excluded.response)",
+        )?;
+        for (id, (request, response)) in self.0 {
+            let index = |index: Option<u64>| index.map(|index| index as i64);
+            statement.execute(params![id, index(request), index(response)])?;
+        }
+        Ok(())
+    }
 }
 
-fn note_part(db: &Connection, hash: &Hash, pack: u64, offset: usize, length: usize) -> Result<(), LedgerError> {
-    db.prepare_cached("INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)")?
-        .execute(params![hash.0, pack as i64, offset as i64, length as i64])?;
-    Ok(())
+/// The table of parts, open for inserts.
+struct Parts<'db>(CachedStatement<'db>);
+
+impl<'db> Parts<'db> {
+    fn of(db: &'db Connection) -> Result<Self, LedgerError> {
+        Ok(Self(db.prepare_cached("INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)")?))
+    }
+
+    fn note(&mut self, hash: &Hash, pack: u64, offset: usize, length: usize) -> Result<(), LedgerError> {
+        self.0.execute(params![hash.0, pack as i64, offset as i64, length as i64])?;
+        Ok(())
+    }
 }
 
 fn note_position(db: &Connection, size: u64, root: Hash) -> Result<(), LedgerError> {

@@ -1,10 +1,48 @@
 //! The right edge of the tree: from new entries to the objects that a larger tree has.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use tabellion_evidence::tile::{self, TileId};
 use tabellion_evidence::tree::{self, Frontier, Hash, Tiles};
 
 use crate::read::tree_error;
 use crate::{LedgerError, Reader};
+
+/// Objects to be written, one behind the other in one buffer, which serves again for the next ones: fresh memory for
+/// megabytes would cost more than filling it.
+#[derive(Default)]
+pub(crate) struct Objects {
+    bytes: Vec<u8>,
+    names: Vec<(String, Range<usize>)>,
+}
+
+impl Objects {
+    /// Adds the object that `write` appends, and gives its bytes.
+    pub(crate) fn put(&mut self, name: String, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.names.push((name, start..self.bytes.len()));
+        &self.bytes[start..]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.names.iter().map(|(name, range)| (&**name, &self.bytes[range.clone()]))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.names.clear();
+        empty(&mut self.bytes);
+    }
+}
+
+/// Empties a buffer, and lets one go that was made for far more than it had.
+pub(crate) fn empty(buffer: &mut Vec<u8>) {
+    if buffer.len() < buffer.capacity() / 4 {
+        *buffer = Vec::with_capacity(buffer.len());
+    }
+    buffer.clear();
+}
 
 /// What is needed to append to a tree: its frontier, its partial tiles and its partial entry bundle.
 #[derive(Clone)]
@@ -12,7 +50,7 @@ pub(crate) struct Edge {
     frontier: Frontier,
     /// The hashes of the rightmost, partial tile of each level.
     tiles: Vec<Vec<Hash>>,
-    bundle: Vec<u8>,
+    bundle: Arc<[u8]>,
 }
 
 impl Edge {
@@ -20,7 +58,7 @@ impl Edge {
     pub(crate) fn load(reader: &Reader, size: u64) -> Result<Self, LedgerError> {
         let tiles = reader.tiles();
         let frontier = tree::frontier(size, &tiles).map_err(tree_error)?;
-        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Vec::new() };
+        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Arc::default() };
         for level in 0_u8.. {
             let Some(above) = size.checked_shr(8 * u32::from(level)).filter(|&above| above > 0) else { break };
             let width = tile::partial_width(size, level);
@@ -39,9 +77,9 @@ impl Edge {
             if !entries.iter().map(|entry| tree::leaf_hash(entry)).eq(edge.tiles[0].iter().copied()) {
                 return Err(LedgerError::Diverged);
             }
-            for entry in entries {
-                tile::encode_entry(&mut edge.bundle, &entry);
-            }
+            let mut bundle = Vec::new();
+            entries.iter().for_each(|entry| tile::encode_entry(&mut bundle, entry));
+            edge.bundle = bundle.into();
         }
         Ok(edge)
     }
@@ -54,23 +92,37 @@ impl Edge {
         self.frontier.root()
     }
 
-    /// Appends entries. Returns the objects under `log/` that the larger tree has and the smaller had not, and the
-    /// directories of partial ones that a full one has replaced.
-    pub(crate) fn append<'a>(
-        &mut self,
-        entries: impl Iterator<Item = &'a [u8]>,
-    ) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
-        let mut objects = Vec::new();
+    /// Appends entries. Puts to `objects` those under `log/` that the larger tree has and the smaller had not, and
+    /// returns the directories of partial ones that a full one has replaced.
+    pub(crate) fn append(&mut self, entries: &[&[u8]], objects: &mut Objects) -> Vec<String> {
         let mut replaced = Vec::new();
-        let mut object = |path: String, bytes: Vec<u8>| {
-            if !path.contains(".p/") {
-                replaced.push(format!("log/{path}.p"));
+        let mut size = self.frontier.size();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let room = tile::WIDTH - size % tile::WIDTH;
+            let (now, later) = rest.split_at(rest.len().min(room as usize));
+            let number = size / tile::WIDTH;
+            size += now.len() as u64;
+            let width = (size - number * tile::WIDTH) as u16;
+            let path = format!("log/{}", tile::entries_path(number, width));
+            if u64::from(width) == tile::WIDTH {
+                replaced.push(format!("{path}.p"));
             }
-            objects.push((format!("log/{path}"), bytes));
+            let bundle = objects.put(path, |bundle| {
+                bundle.extend_from_slice(&self.bundle);
+                now.iter().for_each(|entry| tile::encode_entry(bundle, entry));
+            });
+            self.bundle = if u64::from(width) < tile::WIDTH { bundle.into() } else { Arc::default() };
+            rest = later;
+        }
+        let mut put_tile = |id: TileId, hashes: &[Hash]| {
+            let path = format!("log/{}", id.path());
+            if id.is_full() {
+                replaced.push(format!("{path}.p"));
+            }
+            objects.put(path, |tile| hashes.iter().for_each(|hash| tile.extend_from_slice(&hash.0)));
         };
         for entry in entries {
-            let index = self.frontier.size();
-            tile::encode_entry(&mut self.bundle, entry);
             let tiles = &mut self.tiles;
             self.frontier.push_with(tree::leaf_hash(entry), |level, position, hash| {
                 // Tiles hold every eighth level of the tree.
@@ -85,27 +137,16 @@ impl Edge {
                 hashes.push(hash);
                 if hashes.len() as u64 == tile::WIDTH {
                     let id = TileId { level, index: position / tile::WIDTH, width: tile::WIDTH as u16 };
-                    object(id.path(), concat(hashes));
+                    put_tile(id, hashes);
                     hashes.clear();
                 }
             });
-            if (index + 1).is_multiple_of(tile::WIDTH) {
-                object(tile::entries_path(index / tile::WIDTH, tile::WIDTH as u16), std::mem::take(&mut self.bundle));
-            }
         }
-        let size = self.frontier.size();
         for (level, hashes) in self.tiles.iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
             let id =
                 TileId { level: level as u8, index: (size >> (8 * level)) / tile::WIDTH, width: hashes.len() as u16 };
-            object(id.path(), concat(hashes));
+            put_tile(id, hashes);
         }
-        if !self.bundle.is_empty() {
-            object(tile::entries_path(size / tile::WIDTH, tile::partial_width(size, 0)), self.bundle.clone());
-        }
-        (objects, replaced)
+        replaced
     }
-}
-
-fn concat(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| hash.0).collect()
 }

@@ -25,6 +25,7 @@
 
 mod catalog;
 mod edge;
+mod filter;
 mod publish;
 mod read;
 mod sequence;
@@ -480,14 +481,16 @@ const GROUP_BYTES: usize = 8 << 20;
 fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublished_bytes_max: usize) {
     let mut crowded = false;
     loop {
-        if crowded {
-            // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
-            // A lone caller never waits for this.
-            std::thread::yield_now();
-        }
         let mut queue = shared.lock();
         while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max) && !queue.closed {
             queue = shared.sequencer_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if crowded {
+            // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.
+            // A lone caller never waits for this.
+            drop(queue);
+            std::thread::yield_now();
+            queue = shared.lock();
         }
         if queue.waiting.is_empty() {
             // Closed, and everything that had been taken in is sequenced: the publisher may finish too.

@@ -6,7 +6,7 @@ use tabellion_evidence::content;
 use tabellion_evidence::tree;
 
 use crate::catalog::{Batch, pack_name};
-use crate::edge::Edge;
+use crate::edge::{Edge, Objects};
 use crate::read::tree_error;
 use crate::signer::Signer;
 use crate::wal::Record;
@@ -24,6 +24,8 @@ pub(crate) struct Publisher {
     reported: u64,
     /// Directories of partial tiles that full ones have replaced.
     replaced: Vec<String>,
+    /// What is being written.
+    objects: Objects,
 }
 
 impl Publisher {
@@ -52,7 +54,16 @@ impl Publisher {
         if size > 0 {
             lock(&catalog).catch_up(&reader)?;
         }
-        Ok(Self { reader, signer, edge, catalog, unpublished: None, reported: size, replaced: Vec::new() })
+        Ok(Self {
+            reader,
+            signer,
+            edge,
+            catalog,
+            unpublished: None,
+            reported: size,
+            replaced: Vec::new(),
+            objects: Objects::default(),
+        })
     }
 
     pub(crate) fn reader(&self) -> Reader {
@@ -81,20 +92,24 @@ impl Publisher {
 
     fn extend(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         let first = self.edge.size();
-        let mut pack = Vec::new();
+        let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
         let mut parts = Vec::new();
-        for part in records.iter().flat_map(|record| &record.parts) {
-            content::encode_named_part(&mut pack, &part.hash(), part.bytes());
-            parts.push((part.hash(), pack.len() - part.bytes().len(), part.bytes().len()));
-        }
         if !records.is_empty() {
-            let store = self.reader.store();
+            let objects = &mut self.objects;
+            objects.clear();
             let mut edge = self.edge.clone();
-            let (mut objects, replaced) = edge.append(records.iter().map(|record| &*record.entry));
-            if !pack.is_empty() {
-                objects.push((pack_name(first), pack));
+            let replaced = edge.append(&entries, objects);
+            if records.iter().any(|record| !record.parts.is_empty()) {
+                objects.put(pack_name(first), |pack| {
+                    let start = pack.len();
+                    for part in records.iter().flat_map(|record| &record.parts) {
+                        content::encode_named_part(pack, &part.hash(), part.bytes());
+                        let length = part.bytes().len();
+                        parts.push((part.hash(), pack.len() - start - length, length));
+                    }
+                });
             }
-            store.create(&objects)?;
+            self.reader.store().create(&objects.iter().collect::<Vec<_>>())?;
 
             let (size, root) = (edge.size(), edge.root());
             let old = self.signer.last().map_or(0, |last| last.size);
@@ -109,7 +124,6 @@ impl Publisher {
         if self.edge.size() > self.reported {
             // In the order of the catalog's tree, which then is walked once.
             parts.sort_unstable();
-            let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
             let mut catalog = lock(&self.catalog);
             let current = !records.is_empty() && catalog.position()?.map_or(0, |(size, _)| size) == first;
             if current {

@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tabellion_evidence::tree::Hash;
 use tabellion_store::Disk;
 
+use crate::filter::Filter;
 use crate::wal::{Failure, Record, Wal};
 use crate::{Append, Catalog, LedgerError, Part};
+
+/// So many parts that come again and again are not looked up each time.
+const FOUND_MAX: usize = if cfg!(test) { 2 } else { 4096 };
 
 pub(crate) struct Sequencer<D> {
     wal: Wal<D>,
@@ -16,12 +20,24 @@ pub(crate) struct Sequencer<D> {
     next: u64,
     /// Parts that are sequenced and not yet in the catalog, with the index of the entry that brought them.
     recent: HashMap<Hash, u64>,
+    /// All parts, as far as it knows of them.
+    filter: Filter,
+    /// Parts that the catalog was found to have, lately.
+    found: HashSet<Hash>,
     published: u64,
 }
 
 impl<D: Disk> Sequencer<D> {
     pub(crate) fn new(wal: Wal<D>, catalog: Arc<Mutex<Catalog>>, next: u64) -> Self {
-        Self { wal, catalog, next, recent: HashMap::new(), published: next }
+        Self {
+            wal,
+            catalog,
+            next,
+            recent: HashMap::new(),
+            filter: Filter::new(),
+            found: HashSet::new(),
+            published: next,
+        }
     }
 
     pub(crate) fn catalog(&self) -> Arc<Mutex<Catalog>> {
@@ -40,6 +56,9 @@ impl<D: Disk> Sequencer<D> {
             self.recent.retain(|_, &mut index| index >= size);
             // A segment that cannot be removed now is removed later; it is of no consequence until then.
             let _ = self.wal.trim(size);
+            // A catalog that cannot be read now can be later; until then it is asked more often.
+            let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = self.filter.read_on(&mut catalog, size);
         }
     }
 
@@ -62,18 +81,30 @@ impl<D: Disk> Sequencer<D> {
         }
         self.wal.append(first, &records)?;
         self.next += records.len() as u64;
+        for (part, _) in &fresh {
+            self.filter.insert(part);
+        }
         self.recent.extend(fresh);
         Ok((first, records))
     }
 
-    fn known_parts(&self, appends: &[Append]) -> Result<HashSet<Hash>, Failure> {
-        let parts = appends.iter().flat_map(|append| &append.parts);
-        let asked: Vec<Hash> = parts.map(Part::hash).filter(|hash| !self.recent.contains_key(hash)).collect();
-        if asked.is_empty() {
-            return Ok(HashSet::new());
+    fn known_parts(&mut self, appends: &[Append]) -> Result<HashSet<Hash>, Failure> {
+        let parts = appends.iter().flat_map(|append| &append.parts).map(Part::hash);
+        let open = |hash: &Hash| !self.filter.lacks(hash) && !self.recent.contains_key(hash);
+        let (mut known, asked): (HashSet<_>, HashSet<_>) =
+            parts.filter(open).partition(|hash| self.found.contains(hash));
+        if !asked.is_empty() {
+            // Storing a part twice would be found by `verify`, so a catalog that does not answer refuses the append.
+            let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = catalog
+                .known_parts(&asked)
+                .map_err(|_: LedgerError| Failure::Refused(io::Error::other("the catalog failed")))?;
+            if self.found.len() + found.len() > FOUND_MAX {
+                self.found.clear();
+            }
+            self.found.extend(found.iter().take(FOUND_MAX));
+            known.extend(found);
         }
-        // Storing a part twice would be found by `verify`, so a catalog that does not answer refuses the append.
-        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        catalog.known_parts(&asked).map_err(|_: LedgerError| Failure::Refused(io::Error::other("the catalog failed")))
+        Ok(known)
     }
 }

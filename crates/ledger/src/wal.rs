@@ -25,6 +25,7 @@ use std::io;
 use tabellion_store::{Disk, DiskFile};
 
 use crate::Part;
+use crate::edge::empty;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"TBLWAL1\n";
 const BATCH_MAGIC: &[u8; 4] = b"TBat";
@@ -78,6 +79,8 @@ struct Segment {
 pub(crate) struct Wal<D> {
     disk: D,
     current: Option<Segment>,
+    /// Room for a batch, used again for the next.
+    batch: Vec<u8>,
     /// First indexes of the older segments, ascending.
     older: Vec<u64>,
 }
@@ -104,7 +107,7 @@ impl<D: Disk> Wal<D> {
         if older.first().is_some_and(|&first| first > from) {
             return Err(WalError::Damaged { segment: older[0], offset: 0 });
         }
-        Ok((Self { disk, current: None, older }, records))
+        Ok((Self { disk, current: None, batch: Vec::new(), older }, records))
     }
 
     /// Writes records that start at entry `first` and makes them durable, all or none of them.
@@ -119,7 +122,9 @@ impl<D: Disk> Wal<D> {
             self.start_segment(first).map_err(Failure::Refused)?;
         }
         let segment = self.current.as_mut().expect("a segment was just started");
-        let mut batch = encode(&segment.nonce, first, records);
+        let batch = &mut self.batch;
+        empty(batch);
+        encode(batch, &segment.nonce, first, records);
         let end = segment.end + batch.len() as u64;
         if end > segment.reserved {
             let reserved = end.next_multiple_of(RESERVE_BYTES);
@@ -131,7 +136,7 @@ impl<D: Disk> Wal<D> {
             zeros = end.next_multiple_of(ZEROS_BYTES);
             batch.resize((zeros - segment.end) as usize, 0);
         }
-        segment.file.write_at(segment.end, &batch).map_err(Failure::Refused)?;
+        segment.file.write_at(segment.end, batch).map_err(Failure::Refused)?;
         segment.file.sync().map_err(|_| Failure::Unknown)?;
         segment.end = end;
         segment.zeros = zeros;
@@ -191,13 +196,14 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn encode(nonce: &[u8; 16], first: u64, records: &[Record]) -> Vec<u8> {
-    let mut batch = vec![0; BATCH_HEAD];
+/// Encodes a batch into an empty buffer.
+fn encode(batch: &mut Vec<u8>, nonce: &[u8; 16], first: u64, records: &[Record]) {
+    batch.resize(BATCH_HEAD, 0);
     for record in records {
-        put(&mut batch, &record.entry);
+        put(batch, &record.entry);
         batch.extend_from_slice(&(record.parts.len() as u32).to_be_bytes());
         for part in &record.parts {
-            put(&mut batch, part.bytes());
+            put(batch, part.bytes());
         }
     }
     let length = u32::try_from(batch.len() - BATCH_HEAD).expect("batches are limited to far less than 4 GiB");
@@ -208,7 +214,6 @@ fn encode(nonce: &[u8; 16], first: u64, records: &[Record]) -> Vec<u8> {
     let (head, body) = batch.split_at(BATCH_HEAD);
     let crc = checksum(nonce, &head[..20], body);
     batch[20..24].copy_from_slice(&crc.to_be_bytes());
-    batch
 }
 
 /// A batch at the start of `bytes`: the index of its first entry, its records, its length.
@@ -356,7 +361,9 @@ mod tests {
         let (disk, length) = written(&[&["first"], &["second"], &["third"]]);
         let path = "wal/00000000000000000000";
         let bytes = disk.files()[path].clone();
-        let last = length - encode(&[0; 16], 2, &[record("third")]).len();
+        let mut third = Vec::new();
+        encode(&mut third, &[0; 16], 2, &[record("third")]);
+        let last = length - third.len();
         for at in SEGMENT_HEAD..length {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -389,7 +396,8 @@ mod tests {
     #[test]
     fn entries_cannot_pose_as_batches() {
         // Somebody who sees one log's format but not its random bytes writes a batch into an entry.
-        let forged = encode(&[0; 16], 5, &[record("forged")]);
+        let mut forged = Vec::new();
+        encode(&mut forged, &[0; 16], 5, &[record("forged")]);
         let disk = SimDisk::new();
         let (mut wal, _) = Wal::open(disk.clone(), 0).unwrap();
         wal.append(0, &[record("a")]).unwrap();

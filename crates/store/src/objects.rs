@@ -32,7 +32,7 @@ pub trait Store: Send + Sync {
     /// Writes objects that nobody changes afterwards. Each is atomic and durable by itself once the call returns; a
     /// failure or crash may have written any of them. Writing the same name again is allowed only to repeat after a
     /// crash.
-    fn create(&self, objects: &[(String, Vec<u8>)]) -> Result<(), StoreError>;
+    fn create(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError>;
     /// Writes a small object that is replaced now and then, atomically and durably.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     /// Removes an object, if it is there. Not durable until something else is created in the same directory.
@@ -134,9 +134,8 @@ impl<D: Disk> Store for DiskStore<D> {
         }
     }
 
-    fn create(&self, objects: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
-        let objects: Vec<(&str, &[u8])> = objects.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
-        self.write(&objects)
+    fn create(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        self.write(objects)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use tabellion_store::{Disk, DiskStore, RealDisk, SimDisk, Store};
 
 fn behaves_as_a_store(store: &dyn Store) {
     assert_eq!(store.read("a/b/1").unwrap(), None);
-    store.create(&[("a/b/1".into(), b"one".to_vec()), ("a/b/2".into(), b"two".to_vec())]).unwrap();
+    store.create(&[("a/b/1", b"one"), ("a/b/2", b"two")]).unwrap();
     assert_eq!(store.read("a/b/1").unwrap().unwrap(), b"one");
     assert_eq!(store.read_range("a/b/2", 1, 2).unwrap().unwrap(), b"wo");
     assert_eq!(store.read_range("a/b/2", 1, 3).unwrap(), None, "a range beyond the end is absent, not short");
@@ -19,7 +19,7 @@ fn behaves_as_a_store(store: &dyn Store) {
     assert_eq!(store.list("a/b").unwrap(), ["2"]);
     store.remove_all("a/b").unwrap();
     assert!(store.list("a").unwrap().is_empty());
-    store.create(&[("a/b/3".into(), b"three".to_vec())]).unwrap();
+    store.create(&[("a/b/3", b"three")]).unwrap();
     assert_eq!(store.read("a").unwrap_or(None), None, "a directory is no object");
 }
 
@@ -63,7 +63,7 @@ fn objects_are_whole_or_absent_after_every_power_cut_and_there_once_acknowledged
         let disk = SimDisk::new();
         disk.power_off_at(step);
         let store = DiskStore::new(disk.clone());
-        let created = store.create(&[("d/1".into(), b"first".to_vec()), ("d/2".into(), b"second".to_vec())]).is_ok();
+        let created = store.create(&[("d/1", b"first"), ("d/2", b"second")]).is_ok();
         let old = store.replace("head", b"old").is_ok();
         let new = store.replace("head", b"new head").is_ok();
         for fate in fates(disk.pending()) {
@@ -81,7 +81,7 @@ fn objects_are_whole_or_absent_after_every_power_cut_and_there_once_acknowledged
             }
             // What a crash leaves never hinders the next write.
             found.replace("head", b"after").unwrap();
-            found.create(&[("d/1".into(), b"first".to_vec())]).unwrap();
+            found.create(&[("d/1", b"first")]).unwrap();
             assert_eq!(found.read("head").unwrap().unwrap(), b"after");
         }
         if new {

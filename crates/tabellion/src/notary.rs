@@ -8,15 +8,16 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use tabellion_detect::{Found, Joined, Redacted, Redactor};
-use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction};
+use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
 use tabellion_evidence::tree::Hash;
-use tabellion_gateway::dialect::{Dialect, Split, split_request, split_response};
+use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
 use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
 
 use crate::external::{Checked, Externals, RECOGNIZER, Unchecked};
@@ -33,6 +34,10 @@ pub(crate) const TAGS_MAX: usize = 32;
 const ENTRY_BYTES_ROOMY: usize = 48_000;
 /// How many bytes of redacted parts are remembered so that they need not be redacted again.
 const KNOWN_BYTES_MAX: usize = 64 << 20;
+/// So many short texts in which nothing was found are remembered …
+const CLEAN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("more than none");
+/// … each of at most so many bytes. The same few paths and models come with every exchange.
+const CLEAN_BYTES_MAX: usize = 128;
 
 /// Which way a body went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +52,14 @@ pub(crate) struct Notary {
     redactor: Redactor,
     externals: Externals,
     policy: Hash,
-    secrets: Secrets,
+    salts: Salts,
+    /// Has taken in what is before a credential.
+    actors: Hmac<Sha256>,
     /// Of this process, and in memory only.
     known_key: [u8; 32],
     known: Mutex<KnownParts>,
+    /// Short texts that redaction leaves as they are. In memory only.
+    clean: Mutex<LruCache<Box<str>, ()>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -90,7 +99,7 @@ impl Notary {
         ledger: Arc<Ledger>,
         redactor: Redactor,
         externals: Externals,
-        secrets: Secrets,
+        secrets: &Secrets,
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut known_key = [0; 32];
@@ -98,9 +107,13 @@ impl Notary {
         if getrandom::fill(&mut known_key).is_err() {
             known_key = *secrets.token;
         }
+        let salts = Salts::new(&secrets.salt);
+        let mut actors = Hmac::new_from_slice(&*secrets.token).expect("hmac takes keys of any length");
+        actors.update(b"tabellion actor v1\n");
         let policy = Hash(redactor.engine().policy());
         let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
-        Self { ledger, redactor, externals, policy, secrets, known_key, known, metrics }
+        let clean = Mutex::new(LruCache::new(CLEAN_MAX));
+        Self { ledger, redactor, externals, policy, salts, actors, known_key, known, clean, metrics }
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -127,10 +140,13 @@ impl Notary {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_clean(&self) -> MutexGuard<'_, LruCache<Box<str>, ()>> {
+        self.clean.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A pseudonym for a caller that nobody named, from the provider key that it uses.
     pub(crate) fn actor_of_key(&self, credential: &[u8]) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.secrets.token).expect("hmac takes keys of any length");
-        mac.update(b"tabellion actor v1\n");
+        let mut mac = self.actors.clone();
         mac.update(credential);
         format!("k_{}", &hex::encode(mac.finalize().into_bytes())[..8])
     }
@@ -138,7 +154,7 @@ impl Notary {
     /// The start of a commitment to bytes that come one after the other.
     pub(crate) fn commit(&self, entry_id: &str) -> Commitment {
         let mut hasher = Sha256::new();
-        hasher.update(entry::salt(&self.secrets.salt, entry_id, 0));
+        hasher.update(self.salts.of(entry_id, 0));
         Commitment { hasher, bytes: 0 }
     }
 
@@ -294,7 +310,16 @@ impl Draft {
         if text.len() > 32 * chars_max {
             return "(too long)".to_owned();
         }
+        // What external detectors found is of one exchange, and so is what it leaves clean.
+        let remembered = text.len() <= CLEAN_BYTES_MAX && !notary.asks();
+        if remembered && notary.lock_clean().get(text).is_some() {
+            return text.to_owned();
+        }
         let redacted = notary.redactor.with(&self.checked.further).text(text);
+        if remembered && redacted.findings.is_empty() && redacted.text == text {
+            notary.lock_clean().put(text.into(), ());
+            return redacted.text;
+        }
         let counts = tabellion_detect::counts(&redacted.findings);
         self.count(&counts, &redacted.tokens, &external_counts(&redacted.findings));
         match redacted.text.char_indices().nth(chars_max) {
@@ -334,28 +359,27 @@ impl Draft {
         let redactor = notary.redactor.with(&self.checked.further);
         let pieces = redact_split(redactor, &body).unwrap_or_else(|| {
             let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));
-            Pieces { frame: known(whole), parts: Vec::new() }
+            Pieces { frame: Piece::new(known(whole), None), parts: Vec::new() }
         });
         // What was not looked at by everybody is looked at again when it comes again.
         let remembers = self.checked.failures.is_empty();
         let Body { text: body, split, .. } = body;
         let split = if pieces.parts.is_empty() { Split::default() } else { split };
 
-        let mut listed = vec![pieces.frame.listed("frame")];
+        let Pieces { frame, parts } = pieces;
+        let mut listed = vec![frame.part.listed("frame")];
         let mut whole = Sha256::new();
         let mut bytes = 0;
-        let mut rest = pieces.parts.iter();
-        for (position, stretch) in pieces.frame.redacted.bytes().split(|&byte| byte == 0).enumerate() {
+        let mut rest = parts.iter();
+        for (position, stretch) in frame.part.redacted.bytes().split(|&byte| byte == 0).enumerate() {
             let part = if position == 0 { None } else { rest.next() };
             for bytes_of in [part.map_or(&[][..], |piece| piece.part.redacted.bytes()), stretch] {
                 whole.update(bytes_of);
                 bytes += bytes_of.len() as u64;
             }
         }
-        self.count(&pieces.frame.findings, &pieces.frame.tokens, &pieces.frame.external);
-        self.parts.push(pieces.frame.redacted.clone());
-        for (Piece { part, is_new, key }, span) in pieces.parts.into_iter().zip(&split.parts) {
-            listed.push(part.listed(&span.role));
+        listed.extend(parts.iter().zip(&split.parts).map(|(piece, span)| piece.part.listed(&span.role)));
+        for Piece { part, is_new, key } in std::iter::once(frame).chain(parts) {
             self.count(&part.findings, &part.tokens, &part.external);
             if is_new {
                 self.parts.push(part.redacted.clone());
@@ -367,7 +391,7 @@ impl Draft {
             .iter()
             .zip(1..)
             .map(|(span, n)| {
-                let salt = entry::salt(&notary.secrets.salt, &self.entry.id, n);
+                let salt = notary.salts.of(&self.entry.id, n);
                 entry::commitment(&salt, &body.as_bytes()[span.range.clone()])
             })
             .collect();
@@ -386,7 +410,11 @@ impl Draft {
 /// A body, split, with what the log has of it.
 pub(crate) struct Body<'a> {
     text: Cow<'a, str>,
+    /// What it says of itself, not redacted.
+    pub(crate) facts: Facts,
     split: Split,
+    /// What is left without the parts; `None` without parts.
+    frame: Option<(String, Known)>,
     /// Of each part of the split. Held from here on, so that what was not asked about because it is known stays known.
     known: Vec<Known>,
 }
@@ -397,22 +425,34 @@ struct Known {
     part: Option<Arc<KnownPart>>,
 }
 
+impl Known {
+    fn find(notary: &Notary, side: Side, raw: &str, before: Option<&str>) -> Self {
+        let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), before));
+        let part = key.and_then(|key| notary.lock_known().parts.get(&key).cloned());
+        Self { key, part }
+    }
+}
+
 impl<'a> Body<'a> {
     pub(crate) fn read(notary: &Notary, dialect: Dialect, side: Side, text: Cow<'a, str>) -> Self {
-        let split = match side {
-            Side::Request => split_request(dialect, &text),
-            Side::Response => split_response(dialect, &text),
+        let (facts, split) = match side {
+            Side::Request => read_request(dialect, &text),
+            Side::Response => read_response(dialect, &text),
         };
         let mut known = Vec::with_capacity(split.parts.len());
         let mut before = None;
         for span in &split.parts {
             let raw = &text[span.range.clone()];
-            let said = before.replace(raw);
-            let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), said));
-            let part = key.and_then(|key| notary.lock_known().parts.get(&key).cloned());
-            known.push(Known { key, part });
+            known.push(Known::find(notary, side, raw, before.replace(raw)));
         }
-        Self { text, split, known }
+        let frame = Some(&split).filter(|split| !split.parts.is_empty());
+        let frame = frame.and_then(|split| String::from_utf8(split.frame(text.as_bytes())).ok());
+        let frame = frame.map(|frame| {
+            // A frame has a zero byte and no part has one, so neither is taken for the other.
+            let known = Known::find(notary, side, &frame, None);
+            (frame, known)
+        });
+        Self { text, facts, split, frame, known }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -428,21 +468,17 @@ impl<'a> Body<'a> {
     }
 
     fn asked_split(&self, redactor: &Redactor) -> Option<Vec<String>> {
-        let mut texts = redactor.asked_of_frame(&self.frame()?)?;
+        let (frame, known) = self.frame.as_ref()?;
+        let mut texts = match known.part {
+            Some(_) => Vec::new(),
+            None => redactor.asked_of_frame(frame)?,
+        };
         for (raw, _, known) in self.parts() {
             if known.part.is_none() {
                 texts.extend(redactor.asked_of_json(raw)?);
             }
         }
         Some(texts)
-    }
-
-    /// `None` without parts.
-    fn frame(&self) -> Option<String> {
-        if self.split.parts.is_empty() {
-            return None;
-        }
-        String::from_utf8(self.split.frame(self.text.as_bytes())).ok()
     }
 
     /// Each part, and the one before it.
@@ -457,23 +493,21 @@ impl<'a> Body<'a> {
 
 /// `None` when the pieces do not fit each other: then the body is redacted as one.
 fn redact_split(redactor: Joined<'_>, body: &Body<'_>) -> Option<Pieces> {
-    let frame = known(redactor.json_frame(&body.frame()?)?);
-    let holes = frame.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
+    let (raw, seen) = body.frame.as_ref()?;
+    let frame = Piece::of(seen, || redactor.json_frame(raw))?;
+    let holes = frame.part.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
     if holes != body.split.parts.len() {
         return None;
     }
     let mut parts = Vec::with_capacity(body.split.parts.len());
     for (raw, said, seen) in body.parts() {
-        parts.push(match &seen.part {
-            Some(part) => Piece { part: part.clone(), is_new: false, key: None },
-            None => Piece { part: Arc::new(known(redactor.json(raw, said)?)), is_new: true, key: seen.key },
-        });
+        parts.push(Piece::of(seen, || redactor.json(raw, said))?);
     }
     Some(Pieces { frame, parts })
 }
 
 struct Pieces {
-    frame: KnownPart,
+    frame: Piece,
     parts: Vec<Piece>,
 }
 
@@ -483,6 +517,20 @@ struct Piece {
     is_new: bool,
     /// The key under which it is to be remembered.
     key: Option<Hash>,
+}
+
+impl Piece {
+    fn new(part: KnownPart, key: Option<Hash>) -> Self {
+        Self { part: Arc::new(part), is_new: true, key }
+    }
+
+    /// What is known of it, or else what redaction makes of it.
+    fn of(seen: &Known, redact: impl FnOnce() -> Option<Redacted>) -> Option<Self> {
+        Some(match &seen.part {
+            Some(part) => Self { part: part.clone(), is_new: false, key: None },
+            None => Self::new(known(redact()?), seen.key),
+        })
+    }
 }
 
 impl KnownPart {

@@ -25,7 +25,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
-    self, Assembler, DecodeError, Dialect, Events, Progress, StreamDecoder, error_body, request_facts, response_facts,
+    self, Assembler, DecodeError, Dialect, Events, Facts, Progress, StreamDecoder, error_body,
 };
 use tabellion_gateway::{
     ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers,
@@ -293,24 +293,20 @@ impl Pipeline {
         let notary = &self.notary;
         let mut draft = Draft::new(Kind::Request, None);
         let labels = Labels::of(head);
-        let facts = match &readable {
-            Readable::Text(text) => Some(request_facts(dialect, text.as_bytes())),
-            _ => None,
-        };
-        let Ok(prepared) = prepare(notary, &mut draft, dialect, Side::Request, readable, labels.texts(target)).await
-        else {
+        let prepared = Prepared::read(notary, dialect, Side::Request, readable);
+        if prepared.check(notary, &mut draft, || labels.texts(target)).await.is_err() {
             return Err(Rejected(NOT_CHECKED, Some(draft)));
-        };
+        }
         self.label(&mut draft, head, target, labels);
-        if let Some(facts) = facts {
-            draft.entry.model = facts.model.map(|model| draft.label(notary, model.expose()));
-            if let (None, Some(case)) = (&draft.entry.case, facts.case) {
+        if let Some(facts) = prepared.facts() {
+            draft.entry.model = facts.model.as_ref().map(|model| draft.label(notary, model.expose()));
+            if let (None, Some(case)) = (&draft.entry.case, &facts.case) {
                 draft.entry.case = Some(draft.label(notary, case.expose()));
             }
-            if let (None, Some(actor)) = (&draft.entry.actor, facts.actor) {
+            if let (None, Some(actor)) = (&draft.entry.actor, &facts.actor) {
                 draft.entry.actor = Some(draft.label(notary, actor.expose()));
             }
-            if let Some(session) = facts.session {
+            if let Some(session) = &facts.session {
                 draft.tags(notary, [("session", session.expose())].into_iter());
             }
         }
@@ -435,15 +431,14 @@ impl Pipeline {
         };
         draft.entry.outcome = Some(outcome);
         draft.entry.reason = reason.map(str::to_owned);
-        let mut model = None;
-        if let Readable::Text(text) = &readable {
-            let facts = response_facts(begun.dialect, text.as_bytes());
-            model = facts.model;
-            draft.entry.usage = facts.usage.map(|(input, output)| Usage { input: Some(input), output: Some(output) });
-        }
         let takes_events = is_stream && encoding.is_none();
-        let (dialect, notary) = (begun.dialect, &self.notary);
-        let Ok(prepared) = prepare(notary, &mut draft, dialect, Side::Response, readable, Vec::new()).await else {
+        let notary = &self.notary;
+        let prepared = Prepared::read(notary, begun.dialect, Side::Response, readable);
+        draft.entry.usage = prepared
+            .facts()
+            .and_then(|facts| facts.usage)
+            .map(|(input, output)| Usage { input: Some(input), output: Some(output) });
+        if prepared.check(notary, &mut draft, Vec::new).await.is_err() {
             draft.withhold(commitment);
             if outcome == Outcome::Complete {
                 draft.entry.outcome = Some(Outcome::Interrupted);
@@ -454,7 +449,8 @@ impl Pipeline {
                 Err(error) => Withheld::NotRecorded(error),
             };
             return client.withhold(target.upstream.kind, takes_events, why).await;
-        };
+        }
+        let model = prepared.facts().and_then(|facts| facts.model.as_ref());
         draft.entry.model = model.map(|model| draft.label(notary, model.expose()));
         record_content(notary, &mut draft, prepared, commitment);
         if stream.is_some()
@@ -604,35 +600,45 @@ impl Labels {
     }
 }
 
-/// A body, with what is to be asked about it asked.
+/// A body that has been read, or why there is none.
 enum Prepared<'a> {
     Omitted(Omitted),
-    Body(Body<'a>),
+    Body(Box<Body<'a>>),
 }
 
-/// Reads a body, and asks the external detectors about it and about `labels`.
-async fn prepare<'a>(
-    notary: &Notary,
-    draft: &mut Draft,
-    dialect: Dialect,
-    side: Side,
-    readable: Readable<'a>,
-    labels: Vec<String>,
-) -> Result<Prepared<'a>, Unchecked> {
-    let prepared = match readable {
-        Readable::Empty => Prepared::Omitted(Omitted::Empty),
-        Readable::Binary => Prepared::Omitted(Omitted::Binary),
-        Readable::TooLarge => Prepared::Omitted(Omitted::TooLarge),
-        Readable::Text(text) => Prepared::Body(apart(text.len(), || Body::read(notary, dialect, side, text))),
-    };
-    if notary.asks() {
-        let mut texts = labels;
-        if let Prepared::Body(body) = &prepared {
+impl<'a> Prepared<'a> {
+    fn read(notary: &Notary, dialect: Dialect, side: Side, readable: Readable<'a>) -> Self {
+        match readable {
+            Readable::Empty => Self::Omitted(Omitted::Empty),
+            Readable::Binary => Self::Omitted(Omitted::Binary),
+            Readable::TooLarge => Self::Omitted(Omitted::TooLarge),
+            Readable::Text(text) => Self::Body(apart(text.len(), || Box::new(Body::read(notary, dialect, side, text)))),
+        }
+    }
+
+    fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Omitted(_) => None,
+            Self::Body(body) => Some(&body.facts),
+        }
+    }
+
+    /// Asks the external detectors about the body and about labels, if there are any detectors.
+    async fn check(
+        &self,
+        notary: &Notary,
+        draft: &mut Draft,
+        labels: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Unchecked> {
+        if !notary.asks() {
+            return Ok(());
+        }
+        let mut texts = labels();
+        if let Self::Body(body) = self {
             texts.extend(apart(body.bytes(), || body.asked(notary)));
         }
-        draft.check(notary, texts).await?;
+        draft.check(notary, texts).await
     }
-    Ok(prepared)
 }
 
 /// Redacts a body into a draft.
@@ -640,7 +646,7 @@ fn record_content(notary: &Notary, draft: &mut Draft, prepared: Prepared<'_>, co
     match prepared {
         Prepared::Omitted(Omitted::Empty) => draft.omit(Omitted::Empty, None),
         Prepared::Omitted(why) => draft.omit(why, Some(commitment)),
-        Prepared::Body(body) => apart(body.bytes(), || draft.content(notary, body, commitment)),
+        Prepared::Body(body) => apart(body.bytes(), || draft.content(notary, *body, commitment)),
     }
 }
 
@@ -674,7 +680,7 @@ fn readable<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Result<Rea
 fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
     // No text that a provider reads has a zero byte, and UTF-16 has one in every second place, between which nothing
     // would be found.
-    if body.contains(&0) {
+    if memchr::memchr(0, &body).is_some() {
         return Readable::Binary;
     }
     let content_type = content_type.to_ascii_lowercase();

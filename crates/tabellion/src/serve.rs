@@ -134,7 +134,7 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let secrets = Secrets::open(&keys)?;
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
-    Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, secrets, metrics)))
+    Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)))
 }
 
 /// Says in the log that recording starts, and closes what was under way when it last ended. Returns how many exchanges

@@ -93,7 +93,7 @@ impl Events {
             if self.event.bytes == 0 {
                 self.event.start = Some(from);
             }
-            let Some(length) = chunk[from..].iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(length) = memchr::memchr2(b'\n', b'\r', &chunk[from..]) else {
                 self.hold(&chunk[from..]);
                 break;
             };

@@ -3,93 +3,98 @@
 //! Of a name that occurs more than once the last counts, as with nearly every parser that a provider may use. A body
 //! that is not a JSON object says nothing.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
+use super::Sensitive;
 use super::json::{members, text};
-use super::{Dialect, Sensitive};
 
-/// What a request says of itself.
+/// What a body says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RequestFacts {
-    /// The model that is asked for.
+pub struct Facts {
+    /// The model that is asked for, or that answered.
     pub model: Option<Sensitive>,
-    /// Whether a stream is asked for.
-    pub stream: bool,
     /// The caller's case: `metadata.case_id`.
     pub case: Option<Sensitive>,
     /// On whose behalf: `user`, else `safety_identifier`, else `metadata.user_id`.
     pub actor: Option<Sensitive>,
     /// The conversation: `metadata.session_id`.
     pub session: Option<Sensitive>,
-}
-
-/// Reads a request's facts.
-pub fn request_facts(_dialect: Dialect, body: &[u8]) -> RequestFacts {
-    let body = readable(body);
-    let mut facts = RequestFacts::default();
-    let (mut user, mut safety, mut metadata_user) = (None, None, None);
-    let read = members(&body, |name, value| match name {
-        "model" => facts.model = word(value),
-        "stream" => facts.stream = value.get() == "true",
-        "user" => user = word(value),
-        "safety_identifier" => safety = word(value),
-        "metadata" => {
-            (facts.case, facts.session, metadata_user) = (None, None, None);
-            // A `metadata` that is not an object says nothing.
-            let _ = members(value.get(), |name, value| match name {
-                "case_id" => facts.case = word(value),
-                "session_id" => facts.session = word(value),
-                "user_id" => metadata_user = word(value),
-                _ => {}
-            });
-        }
-        _ => {}
-    });
-    facts.actor = user.or(safety).or(metadata_user);
-    read.map(|()| facts).unwrap_or_default()
-}
-
-/// What an answer says of itself.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ResponseFacts {
-    /// The model that answered.
-    pub model: Option<Sensitive>,
     /// The provider's count of tokens, input and output, as it gives them: Anthropic's input does not include what it
     /// read from or wrote to its cache.
     pub usage: Option<(u64, u64)>,
 }
 
-/// Reads an answer's facts, of one that came as JSON or was put together from a stream.
-pub fn response_facts(_dialect: Dialect, body: &[u8]) -> ResponseFacts {
-    let body = readable(body);
-    let mut model = None;
-    let (mut input, mut output) = (None, None);
-    let read = members(&body, |name, value| match name {
-        "model" | "modelVersion" => model = word(value),
-        "usage" | "usageMetadata" => {
-            let _ = members(value.get(), |name, value| match name {
-                "prompt_tokens" | "input_tokens" | "promptTokenCount" => input = count(value).or(input),
-                "completion_tokens" | "output_tokens" | "candidatesTokenCount" => output = count(value).or(output),
-                _ => {}
-            });
-        }
-        // Ollama's own.
-        "prompt_eval_count" => input = count(value).or(input),
-        "eval_count" => output = count(value).or(output),
-        _ => {}
-    });
-    if read.is_err() {
-        return ResponseFacts::default();
-    }
-    let usage = (input.is_some() || output.is_some()).then(|| (input.unwrap_or(0), output.unwrap_or(0)));
-    ResponseFacts { model, usage }
+/// A request's facts in the making.
+#[derive(Default)]
+pub(super) struct RequestFacts {
+    facts: Facts,
+    user: Option<Sensitive>,
+    safety: Option<Sensitive>,
+    metadata_user: Option<Sensitive>,
 }
 
-/// Bytes as text. `from_utf8_lossy` alone looks at each character, which `from_utf8` does not.
-fn readable(body: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
+impl RequestFacts {
+    /// Takes in a member of the body.
+    pub(super) fn member(&mut self, name: &str, value: &RawValue) {
+        let facts = &mut self.facts;
+        match name {
+            "model" => facts.model = word(value),
+            "user" => self.user = word(value),
+            "safety_identifier" => self.safety = word(value),
+            "metadata" => {
+                (facts.case, facts.session, self.metadata_user) = (None, None, None);
+                // A `metadata` that is not an object says nothing.
+                let _ = members(value.get(), |name, value| match name {
+                    "case_id" => facts.case = word(value),
+                    "session_id" => facts.session = word(value),
+                    "user_id" => self.metadata_user = word(value),
+                    _ => {}
+                });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn finish(self) -> Facts {
+        Facts { actor: self.user.or(self.safety).or(self.metadata_user), ..self.facts }
+    }
+}
+
+/// An answer's facts in the making; of one that came as JSON or was put together from a stream.
+#[derive(Default)]
+pub(super) struct ResponseFacts {
+    model: Option<Sensitive>,
+    input: Option<u64>,
+    output: Option<u64>,
+}
+
+impl ResponseFacts {
+    /// Takes in a member of the body.
+    pub(super) fn member(&mut self, name: &str, value: &RawValue) {
+        let Self { model, input, output } = self;
+        match name {
+            "model" | "modelVersion" => *model = word(value),
+            "usage" | "usageMetadata" => {
+                let _ = members(value.get(), |name, value| match name {
+                    "prompt_tokens" | "input_tokens" | "promptTokenCount" => *input = count(value).or(*input),
+                    "completion_tokens" | "output_tokens" | "candidatesTokenCount" => {
+                        *output = count(value).or(*output);
+                    }
+                    _ => {}
+                });
+            }
+            // Ollama's own.
+            "prompt_eval_count" => *input = count(value).or(*input),
+            "eval_count" => *output = count(value).or(*output),
+            _ => {}
+        }
+    }
+
+    pub(super) fn finish(self) -> Facts {
+        let Self { model, input, output } = self;
+        let usage = (input.is_some() || output.is_some()).then(|| (input.unwrap_or(0), output.unwrap_or(0)));
+        Facts { model, usage, ..Facts::default() }
+    }
 }
 
 /// An identifier: a string with something in it, or a number as it is written.
@@ -108,14 +113,19 @@ fn count(value: &RawValue) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Dialect, read_request, read_response};
     use super::*;
 
-    fn request(body: impl AsRef<[u8]>) -> RequestFacts {
-        request_facts(Dialect::OpenAiChat, body.as_ref())
+    fn request(body: impl AsRef<[u8]>) -> Facts {
+        read_request(Dialect::OpenAiChat, &String::from_utf8_lossy(body.as_ref())).0
+    }
+
+    fn response(body: &str) -> Facts {
+        read_response(Dialect::Generic, body).0
     }
 
     fn usage(body: &str) -> Option<(u64, u64)> {
-        response_facts(Dialect::Generic, body.as_bytes()).usage
+        response(body).usage
     }
 
     fn said(fact: &Option<Sensitive>) -> Option<&str> {
@@ -128,7 +138,6 @@ mod tests {
             r#"{"model":"gpt-4o","stream":true,"messages":[],"metadata":{"case_id":1042,"user_id":"u","session_id":"s"}}"#,
         );
         assert_eq!(said(&facts.model), Some("gpt-4o"));
-        assert!(facts.stream);
         assert_eq!(said(&facts.case), Some("1042"));
         assert_eq!(said(&facts.actor), Some("u"));
         assert_eq!(said(&facts.session), Some("s"));
@@ -154,7 +163,6 @@ mod tests {
             r#"{"model":"a","stream":true,"metadata":{"case_id":"1"},"model":"b","stream":false,"metadata":{"user_id":"u"}}"#,
         );
         assert_eq!(said(&facts.model), Some("b"));
-        assert!(!facts.stream);
         assert_eq!(said(&facts.case), None);
         assert_eq!(said(&facts.actor), Some("u"));
     }
@@ -162,18 +170,17 @@ mod tests {
     #[test]
     fn says_nothing_of_what_it_cannot_read() {
         for body in ["", "x", "[]", "{", r#"{"model":"a""#, r#"{"model":"a"} x"#, "null", "\"model\""] {
-            assert_eq!(request(body), RequestFacts::default(), "{body}");
-            assert_eq!(response_facts(Dialect::Generic, body.as_bytes()), ResponseFacts::default(), "{body}");
+            assert_eq!(request(body), Facts::default(), "{body}");
+            assert_eq!(response(body), Facts::default(), "{body}");
         }
         let odd = request(r#"{"model":{"a":1},"stream":"true","user":[1],"metadata":"case_id"}"#);
-        assert_eq!(odd, RequestFacts::default());
+        assert_eq!(odd, Facts::default());
     }
 
     #[test]
     fn reads_on_past_what_is_not_utf8_or_half_a_surrogate_pair() {
         let facts = request(b"{\"x\":\"\xff\xfe\",\"model\":\"a\\ud800\",\"stream\":true}");
         assert_eq!(said(&facts.model), Some("a\u{fffd}\u{fffd}\u{fffd}"));
-        assert!(facts.stream);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What providers' bodies look like: the only place that knows.
 //!
-//! Pure functions over bytes that somebody else wrote. They say what a body calls itself ([`request_facts`],
-//! [`response_facts`]), cut it into a frame and parts ([`split_request`], [`split_response`]), undo its content encoding
+//! Pure functions over bytes that somebody else wrote. They say what a body calls itself and cut it into
+//! a frame and parts ([`read_request`], [`read_response`]), undo its content encoding
 //! ([`decode`], [`StreamDecoder`]), cut a stream into events ([`Events`]) and put a streamed answer together again
 //! ([`Assembler`]). They work on the copy that is recorded. Nothing here touches what is relayed, and nothing here
 //! redacts: whatever comes out may be personal.
@@ -30,8 +30,8 @@ use serde_json::json;
 pub use assemble::{Assembled, Assembler, INDEX_MAX, Progress, UNPLACED};
 pub use encoding::{DecodeError, StreamDecoder, decode};
 pub use events::{EVENT_BYTES_MAX, Event, Events};
-pub use facts::{RequestFacts, ResponseFacts, request_facts, response_facts};
-pub use split::{PARTS_MAX, PartSpan, Split, split_request, split_response};
+pub use facts::Facts;
+pub use split::{PARTS_MAX, PartSpan, Split, read_request, read_response};
 
 /// What kind of provider an upstream is configured to be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::Dialect;
+use super::facts::{Facts, RequestFacts, ResponseFacts};
 use super::json::{Malformed, elements, is, members, text};
 
 /// The most parts that a body is cut into; what would follow stays in the frame.
@@ -46,37 +47,47 @@ impl Split {
     }
 }
 
-/// Cuts a request's body: messages, system prompts, inputs and tool definitions.
-pub fn split_request(dialect: Dialect, body: &str) -> Split {
-    let mut cut = Cut::of(body);
-    cut.finish(|cut, name, value| match name {
-        "input" => cut.items(value, "user"),
-        // Beside its input, an embedding's request has only settings.
-        _ if dialect == Dialect::OpenAiEmbeddings => Ok(()),
-        "messages" | "contents" => cut.items(value, "other"),
-        "tools" | "functions" => cut.each(value, "tool_definition"),
-        "system" | "instructions" | "systemInstruction" | "system_instruction" => cut.each(value, "system"),
-        // The Responses API has an object here, which names a stored prompt: settings.
-        "prompt" if !is(value, b'{') => cut.each(value, "user"),
-        _ => Ok(()),
-    })
+/// Reads a request's body: what it says of itself, and where to cut it into messages, system prompts, inputs and tool
+/// definitions.
+pub fn read_request(dialect: Dialect, body: &str) -> (Facts, Split) {
+    let mut facts = RequestFacts::default();
+    let split = Cut::of(body).finish(|cut, name, value| {
+        facts.member(name, value);
+        match name {
+            "input" => cut.items(value, "user"),
+            // Beside its input, an embedding's request has only settings.
+            _ if dialect == Dialect::OpenAiEmbeddings => Ok(()),
+            "messages" | "contents" => cut.items(value, "other"),
+            "tools" | "functions" => cut.each(value, "tool_definition"),
+            "system" | "instructions" | "systemInstruction" | "system_instruction" => cut.each(value, "system"),
+            // The Responses API has an object here, which names a stored prompt: settings.
+            "prompt" if !is(value, b'{') => cut.each(value, "user"),
+            _ => Ok(()),
+        }
+    });
+    split.map(|split| (facts.finish(), split)).unwrap_or_default()
 }
 
-/// Cuts an answer's body: messages, output items, content blocks, errors, and what it repeats of its request.
-pub fn split_response(dialect: Dialect, body: &str) -> Split {
-    let mut cut = Cut::of(body);
-    cut.finish(|cut, name, value| match name {
-        "error" => cut.value(value, "error"),
-        // Vectors stay in the frame.
-        _ if dialect == Dialect::OpenAiEmbeddings => Ok(()),
-        "choices" | "candidates" => cut.choices(value),
-        "output" | "content" => cut.items(value, "assistant"),
-        "message" if is(value, b'{') => cut.item(value, "assistant"),
-        "text" | "completion" | "response" | "output_text" if is(value, b'"') => cut.value(value, "assistant"),
-        "tools" => cut.each(value, "tool_definition"),
-        "instructions" => cut.items(value, "system"),
-        _ => Ok(()),
-    })
+/// Reads an answer's body: what it says of itself, and where to cut it into messages, output items, content blocks,
+/// errors, and what it repeats of its request.
+pub fn read_response(dialect: Dialect, body: &str) -> (Facts, Split) {
+    let mut facts = ResponseFacts::default();
+    let split = Cut::of(body).finish(|cut, name, value| {
+        facts.member(name, value);
+        match name {
+            "error" => cut.value(value, "error"),
+            // Vectors stay in the frame.
+            _ if dialect == Dialect::OpenAiEmbeddings => Ok(()),
+            "choices" | "candidates" => cut.choices(value),
+            "output" | "content" => cut.items(value, "assistant"),
+            "message" if is(value, b'{') => cut.item(value, "assistant"),
+            "text" | "completion" | "response" | "output_text" if is(value, b'"') => cut.value(value, "assistant"),
+            "tools" => cut.each(value, "tool_definition"),
+            "instructions" => cut.items(value, "system"),
+            _ => Ok(()),
+        }
+    });
+    split.map(|split| (facts.finish(), split)).unwrap_or_default()
 }
 
 type Done = Result<(), Malformed>;
@@ -92,22 +103,18 @@ impl<'a> Cut<'a> {
     }
 
     /// Cuts at each member of the body, all or nothing.
-    fn finish(&mut self, mut at: impl FnMut(&mut Self, &str, &'a RawValue) -> Done) -> Split {
-        let body = self.body;
-        let mut done = Ok(());
+    fn finish(mut self, mut at: impl FnMut(&mut Self, &str, &'a RawValue) -> Done) -> Result<Split, Malformed> {
         // A zero byte would be taken for a part's place. In JSON it would be malformed anyway.
-        if body.as_bytes().contains(&0) {
-            return Split::default();
+        if memchr::memchr(0, self.body.as_bytes()).is_some() {
+            return Err(Malformed);
         }
-        let read = members(body, |name, value| {
+        let mut done = Ok(());
+        members(self.body, |name, value| {
             if done.is_ok() {
-                done = at(self, name, value);
+                done = at(&mut self, name, value);
             }
-        });
-        match read.and(done) {
-            Ok(()) => Split { parts: std::mem::take(&mut self.parts) },
-            Err(Malformed) => Split::default(),
-        }
+        })?;
+        done.map(|()| Split { parts: self.parts })
     }
 
     /// A string or an object becomes a part; a number, a null or an array of numbers stays in the frame.
@@ -238,11 +245,11 @@ mod tests {
     }
 
     fn request(dialect: Dialect, body: &str) -> Vec<(String, &str)> {
-        parts(&split_request(dialect, body), body)
+        parts(&read_request(dialect, body).1, body)
     }
 
     fn response(dialect: Dialect, body: &str) -> Vec<(String, &str)> {
-        parts(&split_response(dialect, body), body)
+        parts(&read_response(dialect, body).1, body)
     }
 
     fn owned<'a>(expected: &[(&str, &'a str)]) -> Vec<(String, &'a str)> {
@@ -266,7 +273,7 @@ mod tests {
             ("tool_definition", r#"{"name":"f"}"#),
         ];
         assert_eq!(request(Dialect::OpenAiChat, body), owned(&expected));
-        let frame = String::from_utf8(split_request(Dialect::OpenAiChat, body).frame(body.as_bytes())).unwrap();
+        let frame = String::from_utf8(read_request(Dialect::OpenAiChat, body).1.frame(body.as_bytes())).unwrap();
         assert_eq!(
             frame,
             " {\"model\":\"m\", \"messages\" : [ \0 ,\0,\n            \0,\0,\0,\0,null,7,\0],\n            \
@@ -380,8 +387,8 @@ mod tests {
             "{'messages':['a']}",
             "{\"messages\":[\"a\nb\"]}",
         ] {
-            assert_eq!(split_request(Dialect::OpenAiChat, body), Split::default(), "{body:?}");
-            assert_eq!(split_request(Dialect::OpenAiChat, body).frame(body.as_bytes()), body.as_bytes());
+            assert_eq!(read_request(Dialect::OpenAiChat, body).1, Split::default(), "{body:?}");
+            assert_eq!(read_request(Dialect::OpenAiChat, body).1.frame(body.as_bytes()), body.as_bytes());
         }
         let escaped = r#"{"messages":["a\u0000"]}"#;
         assert_eq!(request(Dialect::OpenAiChat, escaped).len(), 1);

@@ -51,13 +51,8 @@ impl Repeated {
 /// A chunk without the random letters that OpenAI puts at its end, with which no two chunks would be alike. (Within a
 /// string these quotation marks would have backslashes before them.)
 fn unpadded(chunk: &str) -> &str {
-    let padding = |at: usize| chunk[at..].strip_prefix(PADDING)?.strip_suffix("\"}");
-    match chunk.rfind(PADDING) {
-        Some(at) if padding(at).is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric())) => {
-            &chunk[..at]
-        }
-        _ => chunk,
-    }
+    let before = chunk.strip_suffix("\"}").map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_alphanumeric()));
+    before.and_then(|rest| rest.strip_suffix(PADDING)).unwrap_or(chunk)
 }
 
 const PADDING: &str = ",\"obfuscation\":\"";
