@@ -24,14 +24,15 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_automata::{Anchored, Input};
 use sha2::{Digest, Sha256};
 
+use crate::address;
 use crate::columns::Columns;
 use crate::encoded;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
-use crate::policy::{PRESETS, Policy};
+use crate::policy::{Depth, PRESETS, Policy};
 use crate::rules::{
-    self, Boundary, CLASSES_AFTER_DIGITS, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
+    self, Boundary, CLASSES_AFTER_DIGITS, Detector, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
 };
 use crate::token::{Tokens, tail};
 use crate::validate::Check;
@@ -76,7 +77,7 @@ const KEY_BACK: usize = 64;
 pub(crate) const HOLD_BYTES: usize = 320;
 
 /// A longer text is gone through in parts: what is noted of every word may take ten times the text's own memory.
-const WHOLE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const WHOLE_BYTES_MAX: usize = 1 << 20;
 
 /// Text encoded in text encoded in text.
 const NESTING_MAX: usize = 3;
@@ -112,6 +113,8 @@ pub struct Engine {
     value_words: Set64,
     value_keys: AhoCorasick,
     anywhere: Vec<u16>,
+    /// The rules for what no pattern describes, if the policy goes so far.
+    detectors: Vec<(Detector, u16)>,
     policy: [u8; 32],
     redaction: Policy,
     threshold: f32,
@@ -237,8 +240,7 @@ impl Hits {
 
     /// Looks up the words that begin in `from..=to`, which is bounded.
     fn look(&mut self, lexicon: &Lexicon, bytes: &[u8], tokens: &Tokens, from: usize, to: usize) {
-        let last = (to / 64).min(self.starts.len().saturating_sub(1));
-        for block in from / 64..=last {
+        for block in from / 64..(to / 64 + 1).min(self.starts.len()) {
             if self.blocks[block].is_none() {
                 let first = self.all.len() as u32;
                 for bit in Bits(self.starts[block]) {
@@ -403,6 +405,7 @@ impl Engine {
         let mut by_value = Vec::new();
         let mut value_words = Vec::new();
         let mut anywhere = Vec::new();
+        let mut detectors = Vec::new();
         let mut digits_after_letters = false;
         for (rule, recognizer) in recognizers.iter().enumerate() {
             let trigger = &recognizer.trigger;
@@ -441,8 +444,10 @@ impl Engine {
                 by_value.push(rule as u16);
                 value_words.extend_from_slice(&words[rule].0);
             }
-            if trigger.anywhere() {
-                anywhere.push(rule as u16);
+            match recognizer.detector {
+                Some(detector) if redaction.depth == Depth::Text => detectors.push((detector, rule as u16)),
+                None if trigger.anywhere() => anywhere.push(rule as u16),
+                _ => {}
             }
         }
         let longest = |word: &str| word.split(' ').max_by_key(|part| part.len()).unwrap_or_default().to_owned();
@@ -471,6 +476,7 @@ impl Engine {
             by_value,
             value_words: Set64::of(&value_words, count),
             anywhere,
+            detectors,
             policy: policy.finalize().into(),
             redaction,
             threshold,
@@ -530,7 +536,8 @@ impl Engine {
             return findings;
         }
         let mut steps = 0;
-        self.find(text, query, 0, &mut steps).into_iter().map(|candidate| self.finding(candidate)).collect()
+        let found = self.find(text, query, 0, &mut steps).into_iter().map(|candidate| self.finding(candidate));
+        self.with_detected(text, query, found.collect())
     }
 
     fn finding(&self, c: Candidate) -> Finding {
@@ -616,6 +623,48 @@ impl Engine {
             }
         }
         open
+    }
+
+    /// What the rules found, together with what the detectors find in a text.
+    pub(crate) fn with_detected(&self, text: &str, query: &Query<'_>, findings: Vec<Finding>) -> Vec<Finding> {
+        let asked = |(_, rule): &&(Detector, u16)| asked_for(query, &self.recognizers[usize::from(*rule)]);
+        let asked: Vec<_> = self.detectors.iter().filter(asked).collect();
+        if asked.is_empty() {
+            return findings;
+        }
+        let normalized = Normalized::new(text);
+        let plain = normalized.as_ref().map_or(text, |n| n.text.as_str());
+        let threshold = query.threshold.unwrap_or(self.threshold);
+        let tokens = Tokens::of(plain);
+        let mut all = findings;
+        let mut add = |rule: u16, start: usize, end: usize, score: f32| {
+            if score < threshold || tokens.cover(start, end) {
+                return;
+            }
+            let (start, end) = tokens.around(start, end);
+            let (start, end) = normalized.as_ref().map_or((start, end), |n| n.original(start, end));
+            let recognizer = &self.recognizers[usize::from(rule)];
+            all.push(Finding::of_other(&recognizer.entity, &recognizer.name, start..end, score));
+        };
+        for (detector, rule) in asked {
+            match detector {
+                Detector::Address => {
+                    address::find(plain).into_iter().for_each(|found| add(*rule, found.start, found.end, found.score));
+                }
+            }
+        }
+        self.settled(all, text)
+    }
+
+    /// Whether there are detectors besides the rules.
+    pub(crate) fn detects(&self) -> bool {
+        !self.detectors.is_empty()
+    }
+
+    /// Of findings from several sources, those that stay.
+    pub(crate) fn settled(&self, findings: Vec<Finding>, text: &str) -> Vec<Finding> {
+        let yields = |finding: &Finding| self.redaction.keeps(&finding.entity, &finding.recognizer);
+        settle(findings, yields, |a, b| a.entity.cmp(&b.entity).then_with(|| a.recognizer.cmp(&b.recognizer)), text)
     }
 
     /// A part of a longer text, for [`crate::Stream`]: what begins in `text` from `from` on and ends before the place that
@@ -1135,7 +1184,7 @@ impl<'a> Scan<'a> {
         if bounded && letter_before(bytes, start) && is_letter(bytes[start]) {
             return;
         }
-        if self.tokens.inside(start) || !self.asked_for(recognizer) || !self.worth_trying(recognizer, start) {
+        if self.tokens.inside(start) || !asked_for(self.query, recognizer) || !self.worth_trying(recognizer, start) {
             return;
         }
         let limit = (start + recognizer.window).min(bytes.len());
@@ -1240,13 +1289,6 @@ impl<'a> Scan<'a> {
         true
     }
 
-    fn asked_for(&self, recognizer: &Recognizer) -> bool {
-        self.query.entities.is_none_or(|only| only.contains(&&*recognizer.entity))
-            && self.query.language.is_none_or(|language| {
-                recognizer.languages.is_empty() || recognizer.languages.iter().any(|own| own == language)
-            })
-    }
-
     fn resume_of(&self, rule: u16) -> usize {
         self.resume.get(usize::from(rule)).copied().unwrap_or(0)
     }
@@ -1288,6 +1330,14 @@ impl<'a> Scan<'a> {
             [word, against] => (word.map(|(_, w)| w), against.map(|(_, w)| w)),
         }
     }
+}
+
+/// Whether a query asks for what a rule finds.
+fn asked_for(query: &Query<'_>, recognizer: &Recognizer) -> bool {
+    query.entities.is_none_or(|only| only.contains(&&*recognizer.entity))
+        && query.language.is_none_or(|language| {
+            recognizer.languages.is_empty() || recognizer.languages.iter().any(|own| own == language)
+        })
 }
 
 /// Spans, joined where they overlap, in order.

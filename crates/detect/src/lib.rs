@@ -8,10 +8,11 @@
 //! - [`operator`] has what else can be put in the place of a finding.
 //! - [`Redactor`] puts tokens in the place of findings, in text and in JSON.
 //!
-//! It is no proof that nothing is left: names, addresses and whatever no rule describes stay in the text.
+//! It is no proof that nothing is left: names of people and whatever else no rule describes stay in the text.
 
 use std::sync::Arc;
 
+mod address;
 mod binary;
 mod columns;
 mod encoded;

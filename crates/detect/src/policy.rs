@@ -24,12 +24,24 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
 #[cfg_attr(test, serde(default))]
 pub(crate) struct RawPolicy {
     pub(crate) default: Option<Operator>,
+    pub(crate) depth: Option<Depth>,
     pub(crate) operators: BTreeMap<String, Operator>,
     pub(crate) thresholds: BTreeMap<String, f32>,
     pub(crate) entities: Option<Vec<String>>,
     pub(crate) allow: Vec<String>,
     pub(crate) allow_patterns: Vec<String>,
     pub(crate) path: Vec<RawPath>,
+}
+
+/// How far a policy's detection goes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Depth {
+    /// What patterns describe.
+    #[default]
+    Fast,
+    /// What no pattern describes too: street addresses.
+    Text,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +60,7 @@ fn yes() -> bool {
 /// What is done with findings.
 pub(crate) struct Policy {
     default: Operator,
+    pub(crate) depth: Depth,
     operators: BTreeMap<String, Operator>,
     /// For an entity whose word of context is one of these.
     by_context: Vec<(String, Vec<String>, Operator)>,
@@ -62,6 +75,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             default: Operator::Token,
+            depth: Depth::default(),
             operators: BTreeMap::new(),
             by_context: Vec::new(),
             thresholds: BTreeMap::new(),
@@ -110,6 +124,7 @@ impl Policy {
         if let Some(default) = raw.default {
             self.default = default;
         }
+        self.depth = raw.depth.unwrap_or(self.depth);
         if raw.thresholds.values().any(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err("a threshold is 0 to 1");
         }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::engine::{Spanned, remainder, settle};
+use crate::engine::{Spanned, remainder};
 use crate::operator::{Keys, Operator};
 use crate::{Context, Engine, Finding, Pseudonyms, Query, binary, json, pseudonym, token};
 
@@ -309,8 +309,7 @@ impl Redactor {
             let left = pieces.into_iter().filter_map(|(from, to)| remainder(text, from, to));
             all.extend(left.map(|(start, end)| other.at(start, end)));
         }
-        let yields = |finding: &Finding| policy.keeps(&finding.entity, &finding.recognizer);
-        settle(all, yields, |a, b| a.entity.cmp(&b.entity).then_with(|| a.recognizer.cmp(&b.recognizer)), text)
+        self.engine.settled(all, text)
     }
 
     /// What stands for a value; `None` when it may stay as it is.

@@ -19,7 +19,7 @@ use toml::Spanned;
 
 use crate::lexicon::Lexicon;
 use crate::operator::Operator;
-use crate::policy::{PRESETS, Policy, RawPath, RawPolicy};
+use crate::policy::{Depth, PRESETS, Policy, RawPath, RawPolicy};
 use crate::validate::{self, Validator};
 
 /// The embedded rule files, in the order in which [`crate::Engine::embedded`] reads them.
@@ -52,6 +52,7 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("finance.toml", include_str!("../../../defaults/recognizers/finance.toml")),
     ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
     ("location.toml", include_str!("../../../defaults/recognizers/location.toml")),
+    ("address.toml", include_str!("../../../defaults/recognizers/address.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
     ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
     ("online.toml", include_str!("../../../defaults/recognizers/online.toml")),
@@ -135,6 +136,7 @@ struct File {
     recognizers: Option<Recognizers>,
     // A policy's members. They are listed here, and not flattened in, because only so can unknown ones be refused.
     default: Option<Operator>,
+    depth: Option<Depth>,
     #[serde(default)]
     operators: BTreeMap<String, Operator>,
     #[serde(default)]
@@ -166,6 +168,7 @@ struct RawRecognizer {
     set: Option<Set>,
     languages: Option<Vec<String>>,
     country: Option<String>,
+    detector: Option<Detector>,
     #[serde(default)]
     trigger: RawTrigger,
     #[serde(default)]
@@ -215,6 +218,14 @@ struct RawPattern {
     #[serde(default)]
     needs_context: bool,
     validator: Option<String>,
+}
+
+/// What looks for what no pattern describes. It takes the place of a recognizer's trigger and patterns.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Detector {
+    /// [`crate::address`]
+    Address,
 }
 
 fn default_window() -> usize {
@@ -648,6 +659,7 @@ pub(crate) struct Recognizer {
     pub(crate) languages: Vec<String>,
     pub(crate) country: Option<String>,
     pub(crate) trigger: Trigger,
+    pub(crate) detector: Option<Detector>,
     pub(crate) first: FirstBytes,
     pub(crate) shape: Shape,
     pub(crate) boundary: Boundary,
@@ -753,6 +765,7 @@ fn compile_all(files: Vec<(String, String)>, set: Option<Set>, trusted: usize) -
         }
         let raw = RawPolicy {
             default: file.default,
+            depth: file.depth,
             operators: file.operators,
             thresholds: file.thresholds,
             entities: file.entities,
@@ -799,8 +812,14 @@ fn compile(
     {
         return Err(refuse("an entity is up to 40 of A-Z, 0-9 and _, and not BINARY"));
     }
-    if raw.pattern.is_empty() && raw.words.is_empty() {
-        return Err(refuse("it has neither patterns nor words"));
+    match raw.detector {
+        None if raw.pattern.is_empty() && raw.words.is_empty() => {
+            return Err(refuse("it has neither patterns nor words"));
+        }
+        Some(_) if !raw.pattern.is_empty() || !raw.words.is_empty() => {
+            return Err(refuse("a detector has no patterns or words"));
+        }
+        _ => {}
     }
     if raw.window == 0 || raw.window > WINDOW_MAX || raw.trigger.back_max > WINDOW_MAX {
         return Err(refuse("a window is 1 to 16384 bytes"));
@@ -882,6 +901,17 @@ fn compile(
             validator: validator(&pattern.validator)?.or_else(|| common.clone()),
         });
     }
+    if raw.detector.is_some() {
+        // It has a pattern's name, and its findings have scores of their own.
+        patterns.push(Pattern {
+            name: Arc::from(place.recognizer.as_str()),
+            source: String::new(),
+            regex: OnceLock::new(),
+            score: 1.0,
+            needs_context: false,
+            validator: None,
+        });
+    }
     let back = if trigger.back_max > 0 {
         Some(byte_class(&trigger.back).ok_or_else(|| refuse("`back` is a list of bytes and ranges"))?)
     } else {
@@ -905,6 +935,7 @@ fn compile(
             digit_within: trigger.digit_within,
             fresh: trigger.fresh,
         },
+        detector: raw.detector,
         first,
         shape: if trigger.digits.is_some() && back_max == 0 && raw.boundary == Boundary::Word {
             Shape::of(&patterns)

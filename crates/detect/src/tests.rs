@@ -13,6 +13,13 @@ fn engine() -> &'static Engine {
     REDACTOR.engine()
 }
 
+/// Without detectors, which are asked of whole texts.
+fn fast() -> &'static Engine {
+    static FAST: LazyLock<Engine> =
+        LazyLock::new(|| Engine::with_policy("fast.toml", "recognizers = \"all\"\ndepth = \"fast\"\n").unwrap());
+    &FAST
+}
+
 /// The text without its guillemets, and the spans that they held.
 fn marked(example: &str) -> (String, Vec<(usize, usize)>) {
     let mut text = String::new();
@@ -36,11 +43,13 @@ fn every_rule_finds_its_matches_and_not_its_no_matches() {
     let mut wrong = Vec::new();
     for rule in engine().rules() {
         assert!(!rule.examples.source.is_empty(), "{}: no source", rule.name);
+        // A postal code's own example may stand in an address.
+        let engine = if rule.detector.is_some() { engine() } else { fast() };
         for example in &rule.examples.matches {
             let (key, example) = if rule.trigger.value { keyed(example) } else { (None, example.as_str()) };
             let (text, expected) = marked(example);
             assert!(!expected.is_empty(), "{}: an example marks nothing: {example}", rule.name);
-            let found: Vec<_> = engine()
+            let found: Vec<_> = engine
                 .scan(&text, Context { key, before: None })
                 .into_iter()
                 .filter(|f| f.entity == rule.entity)
@@ -53,8 +62,7 @@ fn every_rule_finds_its_matches_and_not_its_no_matches() {
         }
         for example in &rule.examples.no_matches {
             let (key, text) = if rule.trigger.value { keyed(example) } else { (None, example.as_str()) };
-            if let Some(f) =
-                engine().scan(text, Context { key, before: None }).iter().find(|f| f.recognizer == rule.name)
+            if let Some(f) = engine.scan(text, Context { key, before: None }).iter().find(|f| f.recognizer == rule.name)
             {
                 wrong.push(format!("{} must not match {text:?}, found {:?}", rule.name, &text[f.start..f.end]));
             }
@@ -514,8 +522,25 @@ fn a_long_text_in_parts_has_what_the_whole_has() {
 }
 
 #[test]
-fn a_stream_lets_go_of_what_is_certain() {
+fn detectors_are_asked_of_so_much_at_once() {
+    let text =
+        "Ship it to 805 Lincoln Street, Austin, TX 78746. Nothing more is said in this sentence.\n".repeat(14_000);
+    assert!(text.len() > 1 << 20);
     let mut stream = Stream::new(engine(), Query::default());
+    let (mut found, mut held) = (Vec::new(), 0);
+    for chunk in text.as_bytes().chunks(50_000) {
+        found.extend(stream.feed(std::str::from_utf8(chunk).unwrap()));
+        held = held.max(stream.certain());
+    }
+    assert!(held > 0, "nothing was let go before the end");
+    found.extend(stream.finish());
+    assert_eq!(found, engine().scan(&text, Context::NONE));
+    assert_eq!(found.iter().filter(|f| &*f.entity == "STREET_ADDRESS").count(), 14_000);
+}
+
+#[test]
+fn a_stream_lets_go_of_what_is_certain() {
+    let mut stream = Stream::new(fast(), Query::default());
     let line = "Nothing in this line is of any interest to anybody, and so it goes on and on.\n";
     for n in 1..=4000 {
         assert!(stream.feed(line).is_empty());
@@ -523,7 +548,7 @@ fn a_stream_lets_go_of_what_is_certain() {
         assert!(held < 4096, "{held} bytes are held back");
     }
     // A key that has no end yet is held, up to a bound.
-    let mut stream = Stream::new(engine(), Query::default());
+    let mut stream = Stream::new(fast(), Query::default());
     let mut found = stream.feed("a table\nit is not\n-----BEGIN RSA PRIVATE KEY-----\n");
     for _ in 0..4000 {
         found.extend(stream.feed("Tx6jYrMQwkXQkn6CITysR5lq7N96aT7IDIvluI34otSq/Dia5cosa4EX0pBv/O5x\n"));

@@ -1,0 +1,665 @@
+//! Street addresses: a street with a house number, or a box, and what goes on after it: a flat, a postal code, a town, a
+//! country, also in the next lines.
+//!
+//! No pattern says what an address looks like, but nearly every one has a number next to a word that streets are called
+//! by. So the numbers of a text are looked at, and only their neighbours:
+//!
+//! 1. a word such as `street` after a name, with a number before the name or after the word;
+//! 2. a word such as `rue` before a name, with a number at either end;
+//! 3. a word that ends like `Hauptstraße`, with a number after it;
+//! 4. a box with its number, and what soldiers and diplomats have instead of a town (`APO AE 09012`);
+//! 5. a flat with its number, after a few names with one;
+//! 6. the corner of two streets;
+//! 7. after what says that an address comes, a few names and a number.
+//!
+//! Then it is followed to its end. In a text without capitals only words count that are hardly anything else.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// The words of `defaults/lists/street.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lists {
+    after: HashSet<String>,
+    sure: HashSet<String>,
+    before: HashSet<String>,
+    sure_before: HashSet<String>,
+    endings: Vec<String>,
+    units: HashSet<String>,
+    flats: HashSet<String>,
+    boxes: HashSet<String>,
+    particles: HashSet<String>,
+    measures: HashSet<String>,
+    labels: HashSet<String>,
+    others: HashSet<String>,
+}
+
+static LISTS: LazyLock<Lists> = LazyLock::new(|| {
+    toml::from_str(include_str!("../../../defaults/lists/street.toml")).expect("a test parses the embedded lists")
+});
+
+/// An address in a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Address {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// 0.0 to 1.0.
+    pub(crate) score: f32,
+}
+
+/// A street with its number.
+const STREET_SCORE: f32 = 0.7;
+/// With a postal code or a town after it.
+const WHOLE_SCORE: f32 = 0.95;
+/// Something with a number where an address was said to come.
+const LABELLED_SCORE: f32 = 0.6;
+
+/// A street's name has so many words.
+const NAME_MAX: usize = 5;
+/// After a street come so many parts.
+const PARTS_MAX: usize = 8;
+/// A part has so many words.
+const PART_MAX: usize = 6;
+/// Between what says that an address comes and the address: `is now`, `of my mother is`.
+const LABEL_GAP_MAX: usize = 5;
+/// A number after a label, which may be a postal code, has so many characters.
+const LABELLED_MAX: usize = 6;
+/// A house number has so many characters: `1234`, `12-14b`, `1/2`.
+const HOUSE_MAX: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// Begins with a small letter, or with one that knows no case.
+    Small,
+    /// Begins with a capital.
+    Capital,
+    /// Has a digit.
+    Number,
+    Comma,
+    Dot,
+    Colon,
+    Line,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Token {
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+/// Words with their hyphens and apostrophes, and single characters; spaces go.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut all: Vec<Token> = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((start, c)) = chars.next() {
+        let kind = match c {
+            '\n' => Kind::Line,
+            ',' | ';' => Kind::Comma,
+            '.' => Kind::Dot,
+            ':' => Kind::Colon,
+            _ if c.is_alphanumeric() => Kind::Small,
+            _ if c.is_whitespace() => continue,
+            _ => Kind::Other,
+        };
+        let mut token = Token { start, end: start + c.len_utf8(), kind };
+        if kind == Kind::Small {
+            let (mut digit, capital) = (c.is_numeric(), c.is_uppercase());
+            while let Some(&(at, c)) = chars.peek() {
+                let joins = matches!(c, '-' | '\'' | '’' | '/')
+                    && text[at + c.len_utf8()..].chars().next().is_some_and(char::is_alphanumeric);
+                if !c.is_alphanumeric() && !joins {
+                    break;
+                }
+                digit |= c.is_numeric();
+                token.end = at + c.len_utf8();
+                chars.next();
+            }
+            token.kind = match (digit, capital) {
+                (true, _) => Kind::Number,
+                (false, true) => Kind::Capital,
+                (false, false) => Kind::Small,
+            };
+        }
+        all.push(token);
+    }
+    all
+}
+
+/// The addresses in a text, in order; none overlap.
+pub(crate) fn find(text: &str) -> Vec<Address> {
+    if !text.bytes().any(|b| b.is_ascii_digit()) {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let caseless = !text.chars().any(char::is_uppercase);
+    let reader = Reader { text, tokens: &tokens, lists: &LISTS, caseless };
+    let mut found: Vec<Address> = Vec::new();
+    let mut done = 0;
+    for number in 0..tokens.len() {
+        if tokens[number].kind != Kind::Number || number < done {
+            continue;
+        }
+        let Some((first, last, score)) = reader.around(number, done) else { continue };
+        let (last, score) = reader.to_the_end(last, score);
+        let first = reader.to_the_beginning(first, done);
+        found.push(Address { start: tokens[first].start, end: tokens[last].end, score });
+        done = last + 1;
+    }
+    found
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    lists: &'a Lists,
+    /// Nobody wrote a capital: any word may be a name.
+    caseless: bool,
+}
+
+impl Reader<'_> {
+    fn kind(&self, i: usize) -> Option<Kind> {
+        self.tokens.get(i).map(|token| token.kind)
+    }
+
+    fn written(&self, i: usize) -> &str {
+        self.tokens.get(i).map_or("", |token| &self.text[token.start..token.end])
+    }
+
+    /// In small letters.
+    fn word(&self, i: usize) -> String {
+        self.written(i).to_lowercase()
+    }
+
+    fn is_house(&self, i: usize) -> bool {
+        let written = self.written(i);
+        self.kind(i) == Some(Kind::Number)
+            && written.len() <= HOUSE_MAX
+            && written.starts_with(|c: char| c.is_numeric())
+            && written.chars().filter(|c| c.is_alphabetic()).count() <= 2
+    }
+
+    /// `5th`, `42nd`, as names of streets.
+    fn is_ordinal(&self, i: usize) -> bool {
+        let word = self.word(i);
+        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+        digits > 0 && matches!(&word[digits..], "st" | "nd" | "rd" | "th" | "er" | "º" | "ª")
+    }
+
+    fn is_name(&self, i: usize) -> bool {
+        self.kind(i) == Some(Kind::Capital) || self.kind(i) == Some(Kind::Small) && !self.is_latin(i)
+    }
+
+    /// Whether the letters know capitals.
+    fn is_latin(&self, i: usize) -> bool {
+        self.written(i).chars().any(char::is_lowercase)
+    }
+
+    fn is_particle(&self, i: usize) -> bool {
+        matches!(self.kind(i), Some(Kind::Small | Kind::Capital)) && self.lists.particles.contains(&self.word(i))
+    }
+
+    /// A name, or what may be one in a text without capitals.
+    fn may_be_name(&self, i: usize) -> bool {
+        self.is_name(i) || self.caseless && self.kind(i) == Some(Kind::Small) && !self.is_particle(i)
+    }
+
+    /// `Apt. 4`, `Suite #12`, `Flat B`: the last token.
+    fn flat(&self, first: usize) -> Option<usize> {
+        if !self.lists.units.contains(&self.word(first)) {
+            return None;
+        }
+        let mut at = self.after_dot(first);
+        at += usize::from(self.written(at) == "#");
+        let letter = self.kind(at) == Some(Kind::Capital) && self.written(at).len() == 1;
+        (self.kind(at) == Some(Kind::Number) || letter).then_some(at)
+    }
+
+    /// A word, and the dot that shortens it: the token after both.
+    fn after_dot(&self, i: usize) -> usize {
+        let touches = self.kind(i + 1) == Some(Kind::Dot) && self.tokens[i + 1].start == self.tokens[i].end;
+        i + 1 + usize::from(touches)
+    }
+
+    /// The address that a number is part of, as tokens from the first to the last, unless it goes back before `least`.
+    fn around(&self, number: usize, least: usize) -> Option<(usize, usize, f32)> {
+        if let Some((first, last)) = self.at_corner(number, least) {
+            return Some((first, last, STREET_SCORE));
+        }
+        if self.is_house(number) {
+            // `79063 63 Rue de Kairouan`
+            let second = if self.is_house(number + 1) { self.number_first(number + 1) } else { None };
+            let street = second
+                .map(|(_, last)| (number, last))
+                .or_else(|| self.number_first(number))
+                .or_else(|| self.word_before(number, least))
+                .or_else(|| self.boxed(number, least))
+                .or_else(|| self.with_flat(number));
+            if let Some((first, last)) = street {
+                return Some((first, self.house_after(last), STREET_SCORE));
+            }
+        }
+        self.military(number, least)
+            .map(|(first, last)| (first, last, WHOLE_SCORE))
+            .or_else(|| self.labelled(number, least).map(|(first, last)| (first, last, LABELLED_SCORE)))
+    }
+
+    /// `9243 Avenue d'Ouchy 109`: the number after the street as well.
+    fn house_after(&self, last: usize) -> usize {
+        let next = self.after_dot(last);
+        if self.kind(last) != Some(Kind::Number) && self.is_house(next) { next } else { last }
+    }
+
+    /// What belongs to an address before its street: another number, a flat.
+    fn to_the_beginning(&self, first: usize, least: usize) -> usize {
+        let mut first = first;
+        for _ in 0..2 {
+            if first > least && self.is_house(first - 1) {
+                first -= 1;
+            }
+            // The flat's number may be the one that was taken for another of the street's.
+            let ends = |last: Option<usize>| last == Some(first) || last.is_some() && last == first.checked_sub(1);
+            let word = (1..=3).find(|back| first >= least + back && ends(self.flat(first - back)));
+            if let Some(back) = word {
+                first -= back;
+            }
+        }
+        first
+    }
+
+    /// `the corner of Oak Street 5 and Elm Street`: a number stands in one of the two.
+    fn at_corner(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        let corner = (least..number).rev().take(PART_MAX + 2).find(|&i| {
+            matches!(self.word(i).as_str(), "corner" | "intersection")
+                && matches!(self.word(i + 1).as_str(), "of" | "between")
+        })?;
+        let and = (corner + 2..corner + 4 + 2 * NAME_MAX).find(|&i| matches!(self.word(i).as_str(), "and" | "&"))?;
+        let names = (and + 1..and + 1 + NAME_MAX)
+            .take_while(|&i| self.may_be_name(i) || self.is_house(i) || self.is_particle(i));
+        let last = names.filter(|&i| !self.is_particle(i)).last()?;
+        let the = corner > least && self.word(corner - 1) == "the";
+        Some((corner - usize::from(the), last))
+    }
+
+    /// `7878 Rahu 37 Apt. 405`, `Zachary Cliffs 82\n Suite 446`: a street that no list has, told by the flat after it.
+    fn with_flat(&self, number: usize) -> Option<(usize, usize)> {
+        let mut at = number + 1;
+        let mut line = false;
+        while at < number + 3 + NAME_MAX {
+            if self.lists.flats.contains(&self.word(at)) {
+                return self.flat(at).map(|_| {
+                    let names = (0..number).rev().take(NAME_MAX).take_while(|&i| self.is_name(i) || self.is_house(i));
+                    (names.last().unwrap_or(number), at - 1)
+                });
+            }
+            match self.kind(at) {
+                Some(Kind::Line | Kind::Comma | Kind::Dot) if !line => line = true,
+                Some(_) if !line && (self.may_be_name(at) || self.is_house(at) || self.is_particle(at)) => {}
+                _ => return None,
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// `PSC 3, Box 12\nAPO AE 09012`: USPS Publication 28, section 238.
+    fn military(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        let office = number.checked_sub(2).filter(|office| *office >= least)?;
+        let found = matches!(self.word(office).as_str(), "apo" | "fpo" | "dpo")
+            && matches!(self.word(office + 1).as_str(), "aa" | "ae" | "ap")
+            && self.written(number).len() >= 5;
+        let mut first = office;
+        if found && office > least && self.kind(office - 1) == Some(Kind::Line) {
+            // The line before: a ship, a unit and its box.
+            let parts = (least..office - 1).rev().take(PART_MAX);
+            let line =
+                parts.take_while(|&i| self.may_be_name(i) || matches!(self.kind(i), Some(Kind::Number | Kind::Comma)));
+            first = line.last().unwrap_or(office);
+        }
+        found.then_some((first, number))
+    }
+
+    /// `12 Oak Street`, `12, rue de la Paix`, `12 Hauptstraße`.
+    fn number_first(&self, number: usize) -> Option<(usize, usize)> {
+        let comma = usize::from(self.kind(number + 1) == Some(Kind::Comma));
+        let next = number + 1 + comma;
+        if matches!(self.word(next).as_str(), "bis" | "ter") {
+            return self.named_after(next + 1).map(|last| (number, last));
+        }
+        if let Some(last) = self.named_after(next) {
+            return Some((number, last));
+        }
+        if comma == 1 {
+            return None;
+        }
+        let mut names = 0;
+        for i in next..next + NAME_MAX + 1 {
+            // `12 N. Oak St.`
+            if self.kind(i) == Some(Kind::Dot) && self.written(i - 1).len() <= 2 {
+                continue;
+            }
+            let word = self.word(i);
+            let capital = self.is_name(i);
+            let short = word.len() == 1 && !(self.after_dot(i) == i + 2 && self.is_house(i + 2));
+            if names > 0 && self.lists.after.contains(&word) && !short {
+                // `5 Minutes Way`, but `5 oak street`.
+                let clear = self.lists.sure.contains(&word) && i - next <= 2;
+                let fits =
+                    |i| self.is_name(i) || self.is_ordinal(i) || self.is_particle(i) || self.kind(i) == Some(Kind::Dot);
+                let named = (next..i).all(fits) && (next..i).any(|i| !self.is_particle(i));
+                let measured =
+                    self.lists.measures.contains(&self.word(next)) || i == next + 1 && self.word(next) == "street";
+                let plain = (next..i).all(|i| self.kind(i) == Some(Kind::Small) && !self.is_particle(i));
+                let told = capital || self.is_house(self.after_dot(i));
+                if !measured && (named && (told || clear) || plain && clear) {
+                    return Some((number, self.street_end(i)));
+                }
+            }
+            if names == 0 && (capital || self.caseless) && self.ends_like_a_street(i) {
+                return Some((number, i));
+            }
+            if !(capital || self.is_ordinal(i) || self.is_particle(i) || self.kind(i) == Some(Kind::Small)) {
+                return None;
+            }
+            names += 1;
+        }
+        None
+    }
+
+    /// After a street's word: `NW`, `East`, and another such word (`Park Avenue`).
+    fn street_end(&self, i: usize) -> usize {
+        let mut last = i;
+        for _ in 0..2 {
+            let next = self.after_dot(last);
+            let word = self.word(next);
+            let points = matches!(
+                word.as_str(),
+                "n" | "s" | "e" | "w" | "ne" | "nw" | "se" | "sw" | "north" | "south" | "east" | "west"
+            );
+            if self.kind(next) == Some(Kind::Capital) && (points || self.lists.sure.contains(&word)) {
+                last = next;
+            }
+        }
+        last
+    }
+
+    /// A word such as `rue` and a name: where that ends.
+    fn named_after(&self, i: usize) -> Option<usize> {
+        let word = self.word(i);
+        if !self.lists.before.contains(&word) || word.len() < 2 {
+            return None;
+        }
+        // `os. Zwycięstwa`, but `OS X`.
+        if word.len() == 2 && self.after_dot(i) == i + 1 && !matches!(word.as_str(), "am" | "im") {
+            return None;
+        }
+        let clear = self.lists.sure_before.contains(&word);
+        if !clear && self.kind(i) != Some(Kind::Capital) && !self.is_name(i + 1) && !self.is_particle(i + 1) {
+            return None;
+        }
+        let first = self.after_dot(i);
+        let mut last = None;
+        for at in first..first + NAME_MAX + 1 {
+            let small = || clear && last.is_none() && self.kind(at) == Some(Kind::Small) && !self.is_particle(at);
+            if self.is_name(at) || small() {
+                last = Some(at);
+            } else if !self.is_particle(at) {
+                break;
+            }
+        }
+        last
+    }
+
+    fn ends_like_a_street(&self, i: usize) -> bool {
+        let word = self.word(i);
+        // Short endings are those of many words.
+        let long = |rest: &str, ending: &str| rest.chars().count() >= if ending.chars().count() > 3 { 3 } else { 4 };
+        let ends = |ending: &String| word.strip_suffix(ending.as_str()).is_some_and(|rest| long(rest, ending));
+        // `Hauptstr. 12`
+        self.lists.endings.iter().any(ends) || self.after_dot(i) == i + 2 && ends(&"str".to_owned())
+    }
+
+    /// A street before its number: `Calle Mayor, 12`, `Hauptstraße 12`, `Váci utca 5`.
+    fn word_before(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        let mut at = number;
+        // `nº 12`, `no. 12`, `n. 12`
+        if at > least + 1
+            && self.kind(at - 1) == Some(Kind::Dot)
+            && matches!(self.word(at - 2).as_str(), "n" | "no" | "nr")
+        {
+            at -= 2;
+        } else if at > least && matches!(self.word(at - 1).as_str(), "nº" | "n°" | "no" | "nr" | "número" | "numero")
+        {
+            at -= 1;
+        }
+        if at > least && self.kind(at - 1) == Some(Kind::Comma) {
+            at -= 1;
+        }
+        if at > least && self.kind(at - 1) == Some(Kind::Dot) {
+            at -= 1;
+        }
+        let last = at.checked_sub(1).filter(|last| *last >= least)?;
+        let word = self.word(last);
+        if self.kind(last) == Some(Kind::Capital) && self.ends_like_a_street(last) {
+            // `Alte Schönhauser Straße` is told by its last word alone.
+            return Some((last, number));
+        }
+        if self.lists.after.contains(&word) && last > least && self.is_name(last - 1) {
+            // `Kossuth Lajos u. 12`; in English the number comes before.
+            let first =
+                (least..last).rev().take(NAME_MAX).take_while(|i| self.is_name(*i) || self.is_particle(*i)).last();
+            return first.map(|first| (first, number));
+        }
+        // `Alte Schönhauser Straße 12`: the word stands by itself.
+        let own = self.kind(last) == Some(Kind::Capital) && self.lists.endings.contains(&word) && word.len() > 4;
+        if own && last > least && self.is_name(last - 1) {
+            let first = (least..last).rev().take(3).take_while(|i| self.is_name(*i)).last();
+            return first.map(|first| (first, number));
+        }
+        (least.max(last.saturating_sub(NAME_MAX + 1))..last)
+            .rev()
+            .find(|&first| self.named_after(first) == Some(last))
+            .map(|first| (first, number))
+    }
+
+    /// `PO Box 12`.
+    fn boxed(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        let end = self.tokens[number].start;
+        (least.max(number.saturating_sub(6))..number).find_map(|first| {
+            let between =
+                self.text[self.tokens[first].start..end].trim_end_matches([' ', ':', '#', '.']).to_lowercase();
+            let short = between.len() < 4 && self.kind(first) != Some(Kind::Capital);
+            (self.lists.boxes.contains(&between) && !short).then_some((first, number))
+        })
+    }
+
+    /// A few names and a number after what says that an address comes.
+    fn labelled(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        if self.written(number).len() > LABELLED_MAX {
+            return None;
+        }
+        // Back over the names.
+        let mut first = number;
+        while first > least
+            && number - first < PART_MAX
+            && (self.is_name(first - 1) || self.is_house(first - 1) || self.is_particle(first - 1))
+        {
+            first -= 1;
+        }
+        while first < number && self.is_particle(first) {
+            first += 1;
+        }
+        // Forth over them.
+        let mut last = number;
+        while last - number < PART_MAX && (self.is_name(last + 1) || self.is_house(last + 1)) {
+            last += 1;
+        }
+        let label = (0..LABEL_GAP_MAX).take_while(|gap| first > least + gap).any(|gap| {
+            let at = first - 1 - gap;
+            let two =
+                at.checked_sub(1).map_or(String::new(), |before| format!("{} {}", self.word(before), self.word(at)));
+            let three = at.checked_sub(2).map_or(String::new(), |before| format!("{} {two}", self.word(before)));
+            self.lists.labels.contains(&self.word(at))
+                || self.lists.labels.contains(&two)
+                || self.lists.labels.contains(&three)
+        });
+        // An address on the net has a name of its own, and so has the number of an order.
+        let other =
+            (first.saturating_sub(LABEL_GAP_MAX + 1)..number).any(|i| self.lists.others.contains(&self.word(i)));
+        (label && !other && first < last).then_some((first, last))
+    }
+
+    /// Follows an address over its further parts: the last token, and the score.
+    fn to_the_end(&self, last: usize, mut score: f32) -> (usize, f32) {
+        let mut last = last;
+        for _ in 0..PARTS_MAX {
+            let mut at = last + 1;
+            let (mut lines, mut apart) = (0, false);
+            while let Some(kind) = self.kind(at) {
+                match kind {
+                    Kind::Line => lines += 1,
+                    Kind::Comma => apart = true,
+                    // `St.`; a full stop has a space after it.
+                    Kind::Dot
+                        if self.tokens[at].start == self.tokens[at - 1].end && self.written(at - 1).len() <= 5 => {}
+                    Kind::Other if matches!(self.written(at), "-" | "–" | "|" | "#") => {}
+                    _ => break,
+                }
+                at += 1;
+            }
+            if lines > 2 {
+                break;
+            }
+            let Some((end, code)) = self.part(at, apart || lines > 0) else { break };
+            if code {
+                score = score.max(WHOLE_SCORE);
+            }
+            last = end;
+        }
+        (last, score)
+    }
+
+    /// A further part of an address that begins here: its last token, and whether it says where on Earth that is. Without a
+    /// comma or a line's end before it, only a flat, or a town with its code.
+    fn part(&self, first: usize, apart: bool) -> Option<(usize, bool)> {
+        self.kind(first)?;
+        if let Some(last) = self.flat(first) {
+            // A town may follow without a comma.
+            let town =
+                (last + 1..last + 5).take_while(|&i| self.kind(i) == Some(Kind::Capital) && self.flat(i).is_none());
+            return Some((town.last().unwrap_or(last), false));
+        }
+        // `2nd floor`
+        if self.is_ordinal(first) && self.lists.units.contains(&self.word(first + 1)) {
+            return Some((first + 1, false));
+        }
+        let (mut at, mut last) = (first, None);
+        let (mut code, mut names) = (false, 0);
+        while at < first + PART_MAX {
+            if self.kind(at) == Some(Kind::Number) {
+                // A half of a postal code has two characters, a whole one no more than ten.
+                if !(2..=10).contains(&self.written(at).len()) {
+                    break;
+                }
+                code = true;
+                last = Some(at);
+            } else if last.is_some() && self.flat(at).is_some() {
+                // `Gregersen Prairie Suite 4`
+                return self.flat(at).map(|last| (last, false));
+            } else if self.may_be_name(at) {
+                names += 1;
+                last = Some(at);
+            } else if !(self.is_particle(at) && last.is_some()) {
+                break;
+            }
+            at += 1;
+        }
+        // A region's abbreviation, in whatever letters.
+        if last.is_none() && apart && self.kind(first) == Some(Kind::Small) && self.written(first).len() <= 3 {
+            return (self.kind(first + 1) == Some(Kind::Line)).then_some((first, false));
+        }
+        let last = last?;
+        // Names before a flat in the next line.
+        let next = last + 1;
+        if !code && matches!(self.kind(next), Some(Kind::Line | Kind::Comma)) && self.flat(next + 1).is_some() {
+            return Some((last, false));
+        }
+        let whole = matches!(self.kind(last + 1), None | Some(Kind::Comma | Kind::Line | Kind::Dot))
+            || self.kind(last + 1) == Some(Kind::Other) && matches!(self.written(last + 1), "!" | "?" | ")" | "\"");
+        let short = names <= 4 && last - first < 5;
+        match (code, apart) {
+            (true, true) => Some((last, true)),
+            (true, false) => (names > 0).then_some((last, true)),
+            // A town, a state, a country.
+            (false, true) => (whole && short && names > 0).then_some((last, names > 0)),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<&str> {
+        find(text).iter().map(|a| &text[a.start..a.end]).collect()
+    }
+
+    #[test]
+    fn streets_of_many_countries_are_found_whole() {
+        for (text, address) in [
+            ("Please ship it to 805 Lincoln Street, Austin, TX 78746.", "805 Lincoln Street, Austin, TX 78746"),
+            ("I live at 221B Baker St, London NW1 6XE", "221B Baker St, London NW1 6XE"),
+            (
+                "He moved to 12 N. Oak St. Apt. 4\nSpringfield, IL 62704\nUSA",
+                "12 N. Oak St. Apt. 4\nSpringfield, IL 62704\nUSA",
+            ),
+            ("350 5th Avenue, New York", "350 5th Avenue, New York"),
+            ("wohnt in der Hauptstraße 12a, 10115 Berlin", "Hauptstraße 12a, 10115 Berlin"),
+            ("12 rue de la Paix, 75002 Paris", "12 rue de la Paix, 75002 Paris"),
+            ("en Calle Mayor 12, 28013 Madrid", "Calle Mayor 12, 28013 Madrid"),
+            ("abito in Via Roma, 10, 00184 Roma", "Via Roma, 10, 00184 Roma"),
+            ("Rua do Arenque 1634", "Rua do Arenque 1634"),
+            ("Kerkstraat 12, 1017 GC Amsterdam", "Kerkstraat 12, 1017 GC Amsterdam"),
+            ("Storgatan 5, 111 51 Stockholm", "Storgatan 5, 111 51 Stockholm"),
+            ("at PO Box 1234, Boise, ID 83701", "PO Box 1234, Boise, ID 83701"),
+            ("my address is Μεγάλη Άμμος 184", "Μεγάλη Άμμος 184"),
+            ("ship to 12 oak street", "12 oak street"),
+            ("14 MG Road, Bengaluru 560001", "14 MG Road, Bengaluru 560001"),
+            ("Váci utca 5, 1052 Budapest", "Váci utca 5, 1052 Budapest"),
+        ] {
+            assert_eq!(found(text), [address], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_number_is_no_address_yet() {
+        for text in [
+            "The order 12345 was placed on 3 May",
+            "it takes 5 minutes on the way",
+            "2 people in place of 3",
+            "IP address 10.0.0.1 and port 8080",
+            "Chapter 12 The Road Goes On",
+            "Drive 3 failed; 4 drives pass",
+            "the email address of user 5",
+            "In 2020 Street View came",
+            "version 3 of the court's 5 rules",
+        ] {
+            assert!(found(text).is_empty(), "{text}: {:?}", found(text));
+        }
+    }
+
+    #[test]
+    fn foreign_text_does_not_panic_and_costs_little() {
+        for text in ["1 ".repeat(20_000), "12 Oak ".repeat(10_000), "1 Oak Street, ".repeat(10_000), "é1".repeat(9_999)]
+        {
+            for address in find(&text) {
+                assert!(text.get(address.start..address.end).is_some());
+            }
+        }
+    }
+}
