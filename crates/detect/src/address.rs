@@ -52,8 +52,8 @@ pub(crate) struct Address {
 
 /// A street with its number.
 const STREET_SCORE: f32 = 0.7;
-/// With a postal code or a town after it.
-const WHOLE_SCORE: f32 = 0.95;
+/// With a postal code or a town after it, which are findings of their own unless the whole is surer.
+const WHOLE_SCORE: f32 = 1.0;
 /// Something with a number where an address was said to come.
 const LABELLED_SCORE: f32 = 0.6;
 

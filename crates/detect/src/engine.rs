@@ -30,10 +30,12 @@ use crate::encoded;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
-use crate::policy::{Depth, PRESETS, Policy};
+use crate::policy::{PRESETS, Policy};
 use crate::rules::{
     self, Boundary, CLASSES_AFTER_DIGITS, Detector, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
 };
+#[cfg(feature = "tagger")]
+use crate::tagger::Tagger;
 use crate::token::{Tokens, tail};
 use crate::validate::Check;
 use crate::{Context, Finding, Query};
@@ -113,7 +115,7 @@ pub struct Engine {
     value_words: Set64,
     value_keys: AhoCorasick,
     anywhere: Vec<u16>,
-    /// The rules for what no pattern describes, if the policy goes so far.
+    /// The rules for what no pattern describes.
     detectors: Vec<(Detector, u16)>,
     policy: [u8; 32],
     redaction: Policy,
@@ -342,7 +344,8 @@ impl Engine {
     }
 
     fn build(rules: Rules) -> Result<Engine, RuleError> {
-        let Rules { recognizers, threshold, policy: redaction, files } = rules;
+        let Rules { mut recognizers, threshold, policy: redaction, files } = rules;
+        recognizers.retain(|r| r.detector.is_none_or(|detector| detector.depth() <= redaction.depth));
         let mut policy = Sha256::new();
         policy.update((recognizers.len() as u64).to_be_bytes());
         for (name, text) in files {
@@ -445,7 +448,7 @@ impl Engine {
                 value_words.extend_from_slice(&words[rule].0);
             }
             match recognizer.detector {
-                Some(detector) if redaction.depth == Depth::Text => detectors.push((detector, rule as u16)),
+                Some(detector) => detectors.push((detector, rule as u16)),
                 None if trigger.anywhere() => anywhere.push(rule as u16),
                 _ => {}
             }
@@ -646,11 +649,22 @@ impl Engine {
             let recognizer = &self.recognizers[usize::from(rule)];
             all.push(Finding::of_other(&recognizer.entity, &recognizer.name, start..end, score));
         };
+        #[cfg(feature = "tagger")]
+        let mut names = None;
         for (detector, rule) in asked {
             match detector {
                 Detector::Address => {
                     address::find(plain).into_iter().for_each(|found| add(*rule, found.start, found.end, found.score));
                 }
+                #[cfg(feature = "tagger")]
+                Detector::Tagger => {
+                    let entity = &self.recognizers[usize::from(*rule)].entity;
+                    let names = names.get_or_insert_with(|| Tagger::embedded().tag(plain));
+                    let own = names.iter().filter(|name| name.entity.name() == &**entity);
+                    own.for_each(|name| add(*rule, name.start, name.end, name.score));
+                }
+                #[cfg(not(feature = "tagger"))]
+                Detector::Tagger => {}
             }
         }
         self.settled(all, text)

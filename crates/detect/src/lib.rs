@@ -27,6 +27,8 @@ mod pseudonym;
 mod redact;
 mod rules;
 mod stream;
+#[cfg(feature = "tagger")]
+pub mod tagger;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -34,14 +34,16 @@ pub(crate) struct RawPolicy {
 }
 
 /// How far a policy's detection goes.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Depth {
     /// What patterns describe.
     #[default]
     Fast,
-    /// What no pattern describes too: street addresses.
+    /// Street addresses too.
     Text,
+    /// Names of people, places, organizations and peoples too.
+    Tagger,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +127,9 @@ impl Policy {
             self.default = default;
         }
         self.depth = raw.depth.unwrap_or(self.depth);
+        if cfg!(not(feature = "tagger")) && self.depth == Depth::Tagger {
+            return Err("this program was built without the tagger");
+        }
         if raw.thresholds.values().any(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err("a threshold is 0 to 1");
         }

@@ -53,6 +53,7 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
     ("location.toml", include_str!("../../../defaults/recognizers/location.toml")),
     ("address.toml", include_str!("../../../defaults/recognizers/address.toml")),
+    ("names.toml", include_str!("../../../defaults/recognizers/names.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
     ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
     ("online.toml", include_str!("../../../defaults/recognizers/online.toml")),
@@ -226,6 +227,18 @@ struct RawPattern {
 pub(crate) enum Detector {
     /// [`crate::address`]
     Address,
+    /// [`crate::tagger`], for the recognizer's entity.
+    Tagger,
+}
+
+impl Detector {
+    /// From which depth on it is asked.
+    pub(crate) fn depth(self) -> Depth {
+        match self {
+            Detector::Address => Depth::Text,
+            Detector::Tagger => Depth::Tagger,
+        }
+    }
 }
 
 fn default_window() -> usize {
