@@ -1,4 +1,7 @@
-//! Trains and measures the tagger: see README.md beside this crate.
+//! Trains and measures the tagger: `train/run` calls it, `docs/tagger.md` says what it makes.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
+#![allow(clippy::needless_range_loop, reason = "sums over pairs of labels are written as sums over indices")]
 
 mod crf;
 mod data;

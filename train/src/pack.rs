@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use tabellion_detect::tagger::feature::{phrase_hash, word_hash};
-use tabellion_detect::tagger::model::{ENTRIES, Entry, MAGIC, PROBES, ROWS, entry_place, row_place};
+use tabellion_detect::tagger::model::{ENTRIES, Entry, MAGIC, ROWS, entry_place, row_place};
 
 /// How full the tables are, in percent: what does not fit into its place is lost.
 const LEXICON_LOAD: usize = 74;
