@@ -130,9 +130,24 @@ fn tokens(text: &str) -> Vec<Token> {
     all
 }
 
+/// Whether some word with a digit is short enough for a number in an address: what most texts lack.
+fn may_have_house(bytes: &[u8]) -> bool {
+    let of_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'_');
+    let mut at = 0;
+    while let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
+        let before = bytes[..at + digit].iter().rev().take(HOUSE_MAX).take_while(|b| of_word(b)).count();
+        let after = bytes[at + digit..].iter().take_while(|b| of_word(b)).count();
+        if before + after <= HOUSE_MAX {
+            return true;
+        }
+        at += digit + after;
+    }
+    false
+}
+
 /// The addresses in a text, in order; none overlap.
 pub(crate) fn find(text: &str) -> Vec<Address> {
-    if !text.bytes().any(|b| b.is_ascii_digit()) {
+    if !may_have_house(text.as_bytes()) {
         return Vec::new();
     }
     let tokens = tokens(text);
