@@ -36,7 +36,7 @@ mod validate;
 
 pub use engine::Engine;
 pub use pseudonym::Pseudonyms;
-pub use redact::{Found, Further, Joined, Redacted, Redactor, counts};
+pub use redact::{Clean, Found, Further, Joined, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};
 pub use stream::Stream;
 

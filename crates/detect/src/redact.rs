@@ -51,6 +51,47 @@ impl Further {
     }
 }
 
+/// Short texts in which one redactor found nothing, with the key under which they stood: the same models, roles and
+/// numbers come with every exchange. Give it to no other redactor.
+#[derive(Debug, Default)]
+pub struct Clean {
+    known: HashSet<Box<str>>,
+    /// The key and the text that are looked up.
+    entry: String,
+}
+
+/// A text that is longer is seldom the same again, and neither is a key.
+const CLEAN_BYTES_MAX: usize = 128;
+/// When there are more, all are forgotten.
+const CLEAN_MAX: usize = 4096;
+
+impl Clean {
+    /// Whether nothing was found in the text last time. What was said before it may decide, so then it is not known.
+    fn has(&mut self, text: &str, context: Context<'_>) -> bool {
+        let key = context.key.unwrap_or("");
+        self.entry.clear();
+        if context.before.is_some() || text.len() > CLEAN_BYTES_MAX || key.len() > CLEAN_BYTES_MAX {
+            return false;
+        }
+        // No text has a zero byte here, so that no two pairs read the same.
+        self.entry.push_str(text);
+        self.entry.push('\0');
+        self.entry.push_str(key);
+        self.known.contains(self.entry.as_str())
+    }
+
+    /// Remembers what was asked about last.
+    fn add(&mut self) {
+        if self.entry.is_empty() {
+            return;
+        }
+        if self.known.len() == CLEAN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(self.entry.as_str().into());
+    }
+}
+
 /// A redactor that also takes out what others found.
 #[derive(Clone, Copy)]
 pub struct Joined<'a> {
@@ -66,12 +107,23 @@ impl Joined<'_> {
 
     /// As [`Redactor::json_after`].
     pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self.redactor, json, false, before, Others::Found(self.further)).map(|(redacted, _)| redacted)
+        json::redact(self.redactor, json, false, before, Sink::with(Others::Found(self.further))).map(|(redacted, _)| redacted)
     }
 
-    /// As [`Redactor::json_frame`].
-    pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self.redactor, frame, true, None, Others::Found(self.further)).map(|(redacted, _)| redacted)
+    /// As [`Redactor::text`], for a text that may have come before.
+    pub fn label(&self, text: &str, clean: &mut Clean) -> Redacted {
+        self.redactor.redact_text(text, self.remembering(clean)).0
+    }
+
+    /// As [`Redactor::json_frame`], for a frame of which much may have come before.
+    pub fn json_frame(&self, frame: &str, clean: &mut Clean) -> Option<Redacted> {
+        json::redact(self.redactor, frame, true, None, self.remembering(clean)).map(|(redacted, _)| redacted)
+    }
+
+    fn remembering<'a>(&'a self, clean: &'a mut Clean) -> Sink<'a> {
+        // What others found is of one document.
+        let clean = self.further.0.is_empty().then_some(clean);
+        Sink { clean, ..Sink::with(Others::Found(self.further)) }
     }
 }
 
@@ -100,6 +152,7 @@ pub(crate) struct Sink<'a> {
     tokens: Vec<String>,
     seen: HashSet<String>,
     others: Others<'a>,
+    clean: Option<&'a mut Clean>,
 }
 
 impl<'a> Sink<'a> {
@@ -152,17 +205,17 @@ impl Redactor {
     /// Redacts a JSON text: any value, with whitespace around it. What nothing is found in stays byte for byte. `None`
     /// when it does not lex as JSON: use [`Redactor::text`] then.
     pub fn json(&self, json: &str) -> Option<Redacted> {
-        json::redact(self, json, false, None, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, json, false, None, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same for a JSON text that comes after another in a conversation, whose end is context for it.
     pub fn json_after(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self, json, false, before, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, json, false, before, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same for a frame: a zero byte where a value may stand is a hole, and is kept.
     pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self, frame, true, None, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, frame, true, None, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same redactor, which also takes out what other detectors found.
@@ -190,7 +243,7 @@ impl Redactor {
     }
 
     fn asked_of(&self, json: &str, holes: bool) -> Option<Vec<String>> {
-        match json::redact(self, json, holes, None, Others::Asked(Vec::new()))?.1 {
+        match json::redact(self, json, holes, None, Sink::with(Others::Asked(Vec::new())))?.1 {
             Others::Asked(texts) => Some(texts),
             _ => None,
         }
@@ -220,6 +273,23 @@ impl Redactor {
 
     /// Redacts one string; `None` when nothing changes.
     pub(crate) fn string(&self, text: &str, context: Context<'_>, sink: &mut Sink<'_>) -> Option<String> {
+        if let Some(clean) = &mut sink.clean
+            && clean.has(text, context)
+        {
+            return None;
+        }
+        let found = sink.findings.len();
+        let redacted = self.anew(text, context, sink);
+        if redacted.is_none()
+            && sink.findings.len() == found
+            && let Some(clean) = &mut sink.clean
+        {
+            clean.add();
+        }
+        redacted
+    }
+
+    fn anew(&self, text: &str, context: Context<'_>, sink: &mut Sink<'_>) -> Option<String> {
         if let Some(token) = binary::whole(text) {
             return Some(token);
         }

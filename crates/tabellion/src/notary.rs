@@ -8,13 +8,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
-use tabellion_detect::{Found, Joined, Redacted, Redactor};
+use tabellion_detect::{Clean, Found, Joined, Redacted, Redactor};
 use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
@@ -34,10 +33,6 @@ pub(crate) const TAGS_MAX: usize = 32;
 const ENTRY_BYTES_ROOMY: usize = 48_000;
 /// How many bytes of redacted parts are remembered so that they need not be redacted again.
 const KNOWN_BYTES_MAX: usize = 64 << 20;
-/// So many short texts in which nothing was found are remembered …
-const CLEAN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("more than none");
-/// … each of at most so many bytes. The same few paths and models come with every exchange.
-const CLEAN_BYTES_MAX: usize = 128;
 
 /// Which way a body went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +53,8 @@ pub(crate) struct Notary {
     /// Of this process, and in memory only.
     known_key: [u8; 32],
     known: Mutex<KnownParts>,
-    /// Short texts that redaction leaves as they are. In memory only.
-    clean: Mutex<LruCache<Box<str>, ()>>,
+    /// Short texts that redaction leaves as they are: paths, models, roles. In memory only.
+    clean: Mutex<Clean>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -112,7 +107,7 @@ impl Notary {
         actors.update(b"tabellion actor v1\n");
         let policy = Hash(redactor.engine().policy());
         let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
-        let clean = Mutex::new(LruCache::new(CLEAN_MAX));
+        let clean = Mutex::default();
         Self { ledger, redactor, externals, policy, salts, actors, known_key, known, clean, metrics }
     }
 
@@ -140,8 +135,13 @@ impl Notary {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_clean(&self) -> MutexGuard<'_, LruCache<Box<str>, ()>> {
-        self.clean.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Redacts with the memory of what is clean; while another exchange has it, without: what one of them sends may take
+    /// long to redact.
+    fn remembering<T>(&self, redact: impl FnOnce(&mut Clean) -> T) -> T {
+        match self.clean.try_lock() {
+            Ok(mut clean) => redact(&mut clean),
+            Err(_) => redact(&mut Clean::default()),
+        }
     }
 
     /// A pseudonym for a caller that nobody named, from the provider key that it uses.
@@ -310,16 +310,8 @@ impl Draft {
         if text.len() > 32 * chars_max {
             return "(too long)".to_owned();
         }
-        // What external detectors found is of one exchange, and so is what it leaves clean.
-        let remembered = text.len() <= CLEAN_BYTES_MAX && !notary.asks();
-        if remembered && notary.lock_clean().get(text).is_some() {
-            return text.to_owned();
-        }
-        let redacted = notary.redactor.with(&self.checked.further).text(text);
-        if remembered && redacted.findings.is_empty() && redacted.text == text {
-            notary.lock_clean().put(text.into(), ());
-            return redacted.text;
-        }
+        let redactor = notary.redactor.with(&self.checked.further);
+        let redacted = notary.remembering(|clean| redactor.label(text, clean));
         let counts = tabellion_detect::counts(&redacted.findings);
         self.count(&counts, &redacted.tokens, &external_counts(&redacted.findings));
         match redacted.text.char_indices().nth(chars_max) {
@@ -357,7 +349,7 @@ impl Draft {
     pub(crate) fn content(&mut self, notary: &Notary, body: Body<'_>, original: Commitment) {
         let started = std::time::Instant::now();
         let redactor = notary.redactor.with(&self.checked.further);
-        let pieces = redact_split(redactor, &body).unwrap_or_else(|| {
+        let pieces = redact_split(notary, redactor, &body).unwrap_or_else(|| {
             let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));
             Pieces { frame: Piece::new(known(whole), None), parts: Vec::new() }
         });
@@ -492,9 +484,9 @@ impl<'a> Body<'a> {
 }
 
 /// `None` when the pieces do not fit each other: then the body is redacted as one.
-fn redact_split(redactor: Joined<'_>, body: &Body<'_>) -> Option<Pieces> {
+fn redact_split(notary: &Notary, redactor: Joined<'_>, body: &Body<'_>) -> Option<Pieces> {
     let (raw, seen) = body.frame.as_ref()?;
-    let frame = Piece::of(seen, || redactor.json_frame(raw))?;
+    let frame = Piece::of(seen, || notary.remembering(|clean| redactor.json_frame(raw, clean)))?;
     let holes = frame.part.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
     if holes != body.split.parts.len() {
         return None;
