@@ -107,7 +107,8 @@ impl Joined<'_> {
 
     /// As [`Redactor::json_after`].
     pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self.redactor, json, false, before, Sink::with(Others::Found(self.further))).map(|(redacted, _)| redacted)
+        json::redact(self.redactor, json, false, before, Sink::with(Others::Found(self.further)))
+            .map(|(redacted, _)| redacted)
     }
 
     /// As [`Redactor::text`], for a text that may have come before.

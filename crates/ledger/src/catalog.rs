@@ -4,7 +4,7 @@
 //! it and it is made again; whoever changes it can hide things from `show` and `search`, but not from `verify`, and
 //! can make the ledger store a part twice or, by naming a part that is not there, not at all, which `verify` finds.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -184,16 +184,18 @@ impl Catalog {
         Ok(Some(hashes.collect::<Result<_, _>>()?))
     }
 
+    /// The pack that has a part, by its first entry, and where in it; `None` when no published one has it.
+    fn place(&self, hash: &Hash) -> Result<Option<(u64, u64, usize)>, LedgerError> {
+        let mut statement = self.db.prepare_cached("SELECT pack, offset, length FROM part WHERE hash = ?")?;
+        let place = statement.query_row(params![hash.0], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as usize))
+        });
+        Ok(place.optional()?)
+    }
+
     /// The bytes of a part; `None` when no published pack has it.
     pub fn part(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
-        let place = self
-            .db
-            .prepare_cached("SELECT pack, offset, length FROM part WHERE hash = ?")?
-            .query_row(params![hash.0], |row| {
-                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as usize))
-            })
-            .optional()?;
-        let Some((pack, offset, length)) = place else { return Ok(None) };
+        let Some((pack, offset, length)) = self.place(hash)? else { return Ok(None) };
         let name = pack_name(pack);
         let bytes = reader.store().read_range(&name, offset, length)?;
         match bytes {
@@ -214,6 +216,58 @@ impl Catalog {
             self.db.prepare("SELECT id, request, response FROM exchange WHERE response IS NULL ORDER BY request")?;
         let rows = statement.query_map([], exchange_of)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The parts of a log for somebody who reads it from its beginning to its end.
+pub struct PartsInOrder {
+    reader: Reader,
+    catalog: Catalog,
+    /// The pack that was read last, by its first entry.
+    pack: Option<u64>,
+    parts: HashMap<Hash, Vec<u8>>,
+}
+
+impl PartsInOrder {
+    /// The catalog must not be behind the log.
+    pub fn new(reader: Reader, catalog: Catalog) -> Self {
+        Self { reader, catalog, pack: None, parts: HashMap::new() }
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// As [`Catalog::part`]. The others of a pack will be asked for next, so it is read as a whole: looking each up and
+    /// opening the file each time costs more than all else that an index does with it.
+    pub fn part(&mut self, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        if let Some(part) = self.parts.get(hash) {
+            return Ok(Some(part.clone()));
+        }
+        match self.catalog.place(hash)? {
+            Some((pack, ..)) if self.pack.is_none_or(|last| pack > last) => {
+                self.parts.clear();
+                self.pack = Some(pack);
+                if let Some(bytes) = self.reader.store().read(&pack_name(pack))?
+                    && let Ok(parts) = content::parse_pack(&bytes)
+                {
+                    self.parts = parts.into_iter().map(|(hash, bytes, _)| (hash, bytes.to_vec())).collect();
+                }
+                // A damaged one may have this part whole.
+                match self.parts.get(hash) {
+                    Some(part) => Ok(Some(part.clone())),
+                    None => self.catalog.part(&self.reader, hash),
+                }
+            }
+            Some(_) => self.catalog.part(&self.reader, hash),
+            None => Ok(None),
+        }
+    }
+
+    /// Forgets the pack that was read last.
+    pub fn rest(&mut self) {
+        self.parts = HashMap::new();
     }
 }
 

@@ -47,7 +47,7 @@ use tabellion_evidence::tree::{self, Hash};
 use tabellion_store::{Disk, DiskStore, RealDisk, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
-pub use catalog::{Catalog, Exchange};
+pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use read::{Reader, StoreTiles};
 
 use publish::Publisher;

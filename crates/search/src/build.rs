@@ -1,6 +1,6 @@
 //! From entries to rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tabellion_evidence::entry::{Content, Entry, Kind, Manifest, Part};
@@ -12,8 +12,8 @@ use crate::{CatchUpError, Index, Source, position, reset, text};
 /// How many bundles are taken into one transaction.
 const BUNDLES_PER_COMMIT: u64 = 64;
 
-/// A transaction that has so much text takes no further entry.
-const TEXT_BYTES_PER_COMMIT: usize = 32 << 20;
+/// A transaction that has so much to write takes no further entry.
+const BYTES_PER_COMMIT: usize = 32 << 20;
 
 /// The most text of one part.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -23,9 +23,6 @@ const ENTRY_TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// A longer list of parts is not ours: of 65,536 parts it would have 256 bytes for each.
 const MANIFEST_BYTES_MAX: usize = 16 << 20;
-
-/// How much of the user's last message is read for a line of it.
-const OPENING_BYTES: usize = 2048;
 
 /// What is read of the part whose beginning becomes the exchange's line.
 const USER: &str = "user";
@@ -87,7 +84,7 @@ fn take<S: Source>(
 ) -> Result<u64, CatchUpError<S::Error>> {
     let first = from / tile::WIDTH;
     let until = ((first + BUNDLES_PER_COMMIT) * tile::WIDTH).min(size);
-    let mut batch = Batch { db: transaction, source, from, texts: BTreeMap::new(), bytes: 0 };
+    let mut batch = Batch { db: transaction, source, rows: BTreeMap::new(), requests: HashMap::new(), bytes: 0 };
     let mut next = from;
     'bundles: for bundle in first..until.div_ceil(tile::WIDTH) {
         let entries = source.entries(bundle, size).map_err(CatchUpError::Source)?;
@@ -97,7 +94,7 @@ fn take<S: Source>(
             }
             batch.note_entry(index, entry)?;
             next = index + 1;
-            if batch.bytes >= TEXT_BYTES_PER_COMMIT {
+            if batch.bytes >= BYTES_PER_COMMIT {
                 break 'bundles;
             }
         }
@@ -105,7 +102,7 @@ fn take<S: Source>(
             return Err(CatchUpError::Short { bundle });
         }
     }
-    batch.write_texts()?;
+    batch.write()?;
     Ok(next)
 }
 
@@ -113,100 +110,109 @@ fn take<S: Source>(
 struct Batch<'a, S> {
     db: &'a Connection,
     source: &'a S,
-    /// The first entry of the transaction: what is before has its text in the database.
-    from: u64,
-    /// Text to be added, by the entry of the exchange's request.
-    texts: BTreeMap<u64, String>,
-    /// The length of all of it.
+    /// What is to be written of each exchange, by the entry of its request, which is the order of the tables: FTS5 writes
+    /// down what it gathered whenever it goes back. Request and response mostly come together, and make one row.
+    rows: BTreeMap<u64, Row>,
+    /// The exchanges that begin in this transaction.
+    requests: HashMap<String, u64>,
+    /// The length of everything that was read and is kept until it is written.
     bytes: usize,
+}
+
+/// What an exchange's request, its response or both say.
+#[derive(Default)]
+struct Row {
+    /// The request; `None` when the row is in the database.
+    request: Option<Request>,
+    outcome: Option<&'static str>,
+    /// The model that the response names.
+    model: Option<String>,
+    opening: String,
+    findings: BTreeMap<String, u32>,
+    tokens: Vec<String>,
+    text: String,
+}
+
+struct Request {
+    id: String,
+    time: String,
+    case: Option<String>,
+    actor: Option<String>,
+    model: Option<String>,
+}
+
+impl Row {
+    fn note_redaction(&mut self, entry: &mut Entry) {
+        let Some(redaction) = &mut entry.redaction else { return };
+        self.tokens.append(&mut redaction.tokens);
+        add_findings(&mut self.findings, std::mem::take(&mut redaction.findings));
+    }
 }
 
 impl<S: Source> Batch<'_, S> {
     fn note_entry(&mut self, index: u64, entry: &[u8]) -> Result<(), CatchUpError<S::Error>> {
         // Entries that are no exchanges, or not even ours, are none of the index's business.
+        self.bytes += entry.len();
         let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
         match entry.kind {
-            Kind::Request => self.note_request(index, &entry),
-            Kind::Response => self.note_response(&entry),
+            Kind::Request => self.note_request(index, entry),
+            Kind::Response => self.note_response(entry),
             _ => Ok(()),
         }
     }
 
-    fn note_request(&mut self, index: u64, entry: &Entry) -> Result<(), CatchUpError<S::Error>> {
-        let added = self
-            .db
-            .prepare_cached(
-                "INSERT OR IGNORE INTO exchange(entry, id, time, case_id, actor, model, findings, opening)
-                 VALUES (?, ?, ?, ?, ?, ?, '{}', '')",
-            )?
-            .execute(params![index as i64, entry.id, entry.time, entry.case, entry.actor, entry.model])?;
+    fn note_request(&mut self, index: u64, mut entry: Entry) -> Result<(), CatchUpError<S::Error>> {
         // The first of an exchange counts; there cannot be a second.
-        if added == 0 {
+        if self.requests.contains_key(&entry.id) || self.request_of(&entry.id)?.is_some() {
             return Ok(());
         }
-        self.note_redaction(index, entry)?;
-        if let Some(opening) = self.note_content(index, entry.content.as_ref(), false)? {
-            self.db
-                .prepare_cached("UPDATE exchange SET opening = ? WHERE entry = ?")?
-                .execute(params![opening, index as i64])?;
+        let mut row = Row::default();
+        row.note_redaction(&mut entry);
+        if let Some(opening) = self.note_content(&mut row, entry.content.as_ref(), false)? {
+            row.opening = opening;
         }
+        self.requests.insert(entry.id.clone(), index);
+        let Entry { id, time, case, actor, model, .. } = entry;
+        row.request = Some(Request { id, time, case, actor, model });
+        self.rows.insert(index, row);
         Ok(())
     }
 
-    fn note_response(&mut self, entry: &Entry) -> Result<(), CatchUpError<S::Error>> {
-        // As above; and a response without a request belongs to nothing that could be found.
-        let request: Option<i64> = self
-            .db
-            .prepare_cached(
-                "UPDATE exchange SET outcome = ?, model = coalesce(model, ?) WHERE id = ? AND outcome IS NULL
-                 RETURNING entry",
-            )?
-            .query_row(params![entry.outcome.map(|outcome| outcome.as_str()), entry.model, entry.exchange], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        let Some(request) = request else { return Ok(()) };
-        self.note_redaction(request as u64, entry)?;
-        self.note_content(request as u64, entry.content.as_ref(), true)?;
+    fn note_response(&mut self, mut entry: Entry) -> Result<(), CatchUpError<S::Error>> {
+        let Some(exchange) = &entry.exchange else { return Ok(()) };
+        // A response without a request belongs to nothing that could be found.
+        let request = match self.requests.get(exchange) {
+            Some(request) => *request,
+            None => match self.request_of(exchange)? {
+                Some((request, None)) => request,
+                _ => return Ok(()),
+            },
+        };
+        let mut row = self.rows.remove(&request).unwrap_or_default();
+        // As above.
+        if row.outcome.is_none() {
+            row.outcome = entry.outcome.map(|outcome| outcome.as_str());
+            row.model = entry.model.take();
+            row.note_redaction(&mut entry);
+            self.note_content(&mut row, entry.content.as_ref(), true)?;
+        }
+        self.rows.insert(request, row);
         Ok(())
     }
 
-    fn note_redaction(&self, request: u64, entry: &Entry) -> rusqlite::Result<()> {
-        let Some(redaction) = &entry.redaction else { return Ok(()) };
-        let row = request as i64;
-        self.note_tokens(request, &redaction.tokens)?;
-        if redaction.findings.is_empty() {
-            return Ok(());
-        }
-        let mut findings = self
-            .db
-            .prepare_cached("SELECT findings FROM exchange WHERE entry = ?")?
-            .query_row(params![row], |row| Ok(findings_of(row.get_ref(0)?.as_str()?)))?;
-        for (entity, &count) in redaction.findings.iter().filter(|(_, count)| **count > 0) {
-            let sum = findings.entry(entity.clone()).or_default();
-            *sum = sum.saturating_add(count);
-            self.db
-                .prepare_cached("INSERT OR IGNORE INTO finding(entity, entry) VALUES (?, ?)")?
-                .execute(params![entity, row])?;
-        }
-        let findings = serde_json::to_string(&findings).expect("a map from strings to numbers is JSON");
-        self.db.prepare_cached("UPDATE exchange SET findings = ? WHERE entry = ?")?.execute(params![findings, row])?;
-        Ok(())
-    }
-
-    fn note_tokens(&self, request: u64, tokens: &[String]) -> rusqlite::Result<()> {
-        let mut insert = self.db.prepare_cached("INSERT OR IGNORE INTO token(token, entry) VALUES (?, ?)")?;
-        for token in tokens {
-            insert.execute(params![token, request as i64])?;
-        }
-        Ok(())
+    /// The entry of an exchange's request, and the outcome, as the database has them.
+    fn request_of(&self, exchange: &str) -> rusqlite::Result<Option<(u64, Option<String>)>> {
+        self.db
+            .prepare_cached("SELECT entry, outcome FROM exchange WHERE id = ?")?
+            .query_row(params![exchange], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+            .optional()
     }
 
     /// Adds what is said in this exchange: the parts that no entry before has named, the user's last message and the
     /// answer. What a chat repeats of its history is not indexed again. Gives a line of the user's last message.
     fn note_content(
         &mut self,
-        request: u64,
+        row: &mut Row,
         content: Option<&Content>,
         is_answer: bool,
     ) -> Result<Option<String>, CatchUpError<S::Error>> {
@@ -215,9 +221,9 @@ impl<S: Source> Batch<'_, S> {
         let parts = match &content.manifest {
             None => &content.parts,
             Some(hash) => match self.manifest(hash)? {
-                Some(read) => {
+                Some(mut read) => {
+                    row.tokens.append(&mut read.tokens);
                     manifest = read;
-                    self.note_tokens(request, &manifest.tokens)?;
                     &manifest.content
                 }
                 None => return Ok(None),
@@ -245,21 +251,20 @@ impl<S: Source> Batch<'_, S> {
                     .execute(params![&part.sha256.0[..SEEN_BYTES]])?;
             }
             if users == Some(nth) {
-                opening = Some(line(&text[start..]));
+                opening = Some(text::beginning(&text[start..]));
             }
         }
         // Where no user is said to have spoken, the text as such.
-        let opening = opening.unwrap_or_else(|| line(&text));
-        if !text.is_empty() {
-            self.bytes += text.len();
-            self.texts.entry(request).or_default().push_str(&text);
-        }
+        let opening = opening.unwrap_or_else(|| text::beginning(&text));
+        self.bytes += text.len();
+        row.text.push_str(&text);
         Ok(Some(opening))
     }
 
-    fn manifest(&self, hash: &Hash) -> Result<Option<Manifest>, CatchUpError<S::Error>> {
+    fn manifest(&mut self, hash: &Hash) -> Result<Option<Manifest>, CatchUpError<S::Error>> {
         let bytes = self.source.part(hash).map_err(CatchUpError::Source)?;
         let bytes = bytes.filter(|bytes| bytes.len() <= MANIFEST_BYTES_MAX);
+        self.bytes += bytes.as_ref().map_or(0, Vec::len);
         Ok(bytes.and_then(|bytes| Manifest::parse(&bytes).ok()))
     }
 
@@ -267,36 +272,68 @@ impl<S: Source> Batch<'_, S> {
         self.db.prepare_cached("SELECT 1 FROM seen WHERE part = ?")?.exists(params![&part.0[..SEEN_BYTES]])
     }
 
-    /// Writes the texts, in the order of their rows: FTS5 writes down what it gathered whenever it goes back.
-    fn write_texts(self) -> rusqlite::Result<()> {
-        for (request, text) in self.texts {
-            let row = request as i64;
-            let before: Option<String> = if request < self.from {
-                self.db
-                    .prepare_cached("SELECT body FROM words WHERE rowid = ?")?
-                    .query_row(params![row], |row| row.get(0))
-                    .optional()?
-            } else {
-                None
+    fn write(self) -> rusqlite::Result<()> {
+        let db = self.db;
+        for (entry, row) in self.rows {
+            let Row { request, outcome, model, opening, mut findings, tokens, mut text } = row;
+            let entry = entry as i64;
+            for token in tokens {
+                db.prepare_cached("INSERT OR IGNORE INTO token(token, entry) VALUES (?, ?)")?
+                    .execute(params![token, entry])?;
+            }
+            for entity in findings.keys() {
+                db.prepare_cached("INSERT OR IGNORE INTO finding(entity, entry) VALUES (?, ?)")?
+                    .execute(params![entity, entry])?;
+            }
+            let json = |findings| serde_json::to_string(findings).expect("a map from strings to numbers is JSON");
+            let Some(request) = request else {
+                let before = db
+                    .prepare_cached("SELECT findings FROM exchange WHERE entry = ?")?
+                    .query_row(params![entry], |row| Ok(findings_of(row.get_ref(0)?.as_str()?)))?;
+                add_findings(&mut findings, before);
+                db.prepare_cached(
+                    "UPDATE exchange SET outcome = ?, model = coalesce(model, ?), findings = ? WHERE entry = ?",
+                )?
+                .execute(params![outcome, model, json(&findings), entry])?;
+                if !text.is_empty() {
+                    let before: Option<String> = db
+                        .prepare_cached("SELECT body FROM words WHERE rowid = ?")?
+                        .query_row(params![entry], |row| row.get(0))
+                        .optional()?;
+                    text.insert_str(0, &before.unwrap_or_default());
+                    db.prepare_cached("INSERT OR REPLACE INTO words(rowid, body) VALUES (?, ?)")?
+                        .execute(params![entry, text])?;
+                }
+                continue;
             };
-            match before {
-                Some(before) => self
-                    .db
-                    .prepare_cached("UPDATE words SET body = ? WHERE rowid = ?")?
-                    .execute(params![before + &text, row])?,
-                None => self
-                    .db
-                    .prepare_cached("INSERT INTO words(rowid, body) VALUES (?, ?)")?
-                    .execute(params![row, text])?,
-            };
+            db.prepare_cached(
+                "INSERT INTO exchange(entry, id, time, case_id, actor, model, outcome, findings, opening)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                entry,
+                request.id,
+                request.time,
+                request.case,
+                request.actor,
+                request.model.or(model),
+                outcome,
+                json(&findings),
+                opening
+            ])?;
+            if !text.is_empty() {
+                db.prepare_cached("INSERT INTO words(rowid, body) VALUES (?, ?)")?.execute(params![entry, text])?;
+            }
         }
         Ok(())
     }
 }
 
-/// How a text begins.
-fn line(text: &str) -> String {
-    text::snippet(&text[..text.floor_char_boundary(OPENING_BYTES)])
+fn add_findings(sum: &mut BTreeMap<String, u32>, findings: BTreeMap<String, u32>) {
+    for (entity, count) in findings.into_iter().filter(|(_, count)| *count > 0) {
+        let sum = sum.entry(entity).or_default();
+        *sum = sum.saturating_add(count);
+    }
 }
 
 /// Findings as the database has them. Whoever changed them there has none.

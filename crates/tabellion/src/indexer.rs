@@ -1,24 +1,28 @@
 //! The search index behind the log.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tabellion_evidence::tree::Hash;
-use tabellion_ledger::{Catalog, Ledger, LedgerError, Reader};
+use tabellion_ledger::{Catalog, Ledger, LedgerError, PartsInOrder, Reader};
 use tabellion_search::{CatchUpError, Index, SearchError, Source};
 use tokio::task::JoinHandle;
 
 /// What the index is made from.
 pub(crate) struct LogSource {
     reader: Reader,
-    catalog: Mutex<Catalog>,
+    parts: Mutex<PartsInOrder>,
 }
 
 impl LogSource {
     /// The catalog must not be behind the log.
     pub(crate) fn new(reader: Reader, catalog: Catalog) -> Self {
-        Self { reader, catalog: Mutex::new(catalog) }
+        Self { reader: reader.clone(), parts: Mutex::new(PartsInOrder::new(reader, catalog)) }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, PartsInOrder> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -27,8 +31,7 @@ impl Source for LogSource {
 
     fn size(&self) -> Result<u64, LedgerError> {
         // Not the checkpoint's: what is published is in the catalog a moment later.
-        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(catalog.position()?.map_or(0, |(size, _)| size).min(self.reader.checkpoint()?.size))
+        Ok(self.parts().catalog().position()?.map_or(0, |(size, _)| size).min(self.reader.checkpoint()?.size))
     }
 
     fn root(&self, size: u64) -> Result<Hash, LedgerError> {
@@ -40,8 +43,7 @@ impl Source for LogSource {
     }
 
     fn part(&self, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
-        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        match catalog.part(&self.reader, hash) {
+        match self.parts().part(hash) {
             // Damage is for `verify` to report. It must not keep everything after it from being found.
             Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => Ok(None),
             other => other,
@@ -72,7 +74,9 @@ pub(crate) fn spawn(ledger: Arc<Ledger>, data: PathBuf) -> JoinHandle<()> {
                     Some(opened) => opened,
                     None => open(reader, &data)?,
                 };
-                index.catch_up(&source)?;
+                let reached = index.catch_up(&source);
+                source.parts().rest();
+                reached?;
                 Ok::<_, CatchUpError<LedgerError>>((index, source))
             });
             opened = match round.await {
