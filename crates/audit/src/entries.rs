@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::entry::{Content, Entry};
+use tabellion_evidence::sessions::Said;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
 
@@ -26,6 +27,8 @@ pub(crate) struct Entries {
     pub(crate) missing: u64,
     pub(crate) ids: Vec<(Name, u64)>,
     pub(crate) events: Vec<Event>,
+    /// What entries say of their sessions, in order, until it is taken.
+    pub(crate) said: Vec<(u64, Said)>,
     pub(crate) checked: Checked,
     pub(crate) problems: Problems,
 }
@@ -183,6 +186,7 @@ impl Entries {
     pub(crate) fn take(&mut self, later: Self) {
         self.ids.extend(later.ids);
         self.events.extend(later.events);
+        self.said.extend(later.said);
         self.checked.add(&later.checked);
         self.problems.append(later.problems);
     }
@@ -209,6 +213,7 @@ impl Entries {
                 let facts = Facts::of(&entry);
                 self.ids.push((facts.id, index));
                 self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
+                self.said.push((index, facts.said));
                 Some(entry)
             }
             Err(error) => {
@@ -296,12 +301,13 @@ impl Entries {
         Ok(size - scope.size)
     }
 
-    /// Of an entry beyond the checkpoint: its id only. Its exchange may be
-    /// anything until it is signed.
+    /// Of an entry beyond the checkpoint: its id only. Its exchange and its
+    /// session may be anything until it is signed.
     fn facts_beyond(&mut self, index: u64, bytes: &[u8], file: &str) {
-        let events = self.events.len();
+        let (events, said) = (self.events.len(), self.said.len());
         self.facts(index, bytes, file);
         self.events.truncate(events);
+        self.said.truncate(said);
     }
 }
 

@@ -36,17 +36,20 @@ mod tree;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rayon::prelude::*;
-use tabellion_evidence::audit;
+use tabellion_evidence::audit::{self, Name};
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::sessions::{Rules, Sessions};
 use tabellion_evidence::tile::{self, WIDTH};
 
 pub use proof::{ProofReport, verify_proof};
 pub use report::{Checked, LISTED_MAX, Phase, Progress, Report, Witnessed};
 pub use source::{DirectorySource, Source, SourceError, StoreSource};
 pub use tabellion_evidence::audit::Problem;
+pub use tabellion_evidence::sessions::{Completeness, DeclaredGap};
 
 use content::Packs;
 use entries::{Entries, Scope};
@@ -69,6 +72,8 @@ pub struct Options {
     pub older: Option<Vec<u8>>,
     /// Only these entries, with their content and the tiles above them.
     pub range: Option<Range<u64>>,
+    /// The longest time that a session may say nothing.
+    pub quiet_max: Option<Duration>,
 }
 
 /// Says how far it has come, one step at a time and from any thread.
@@ -97,7 +102,14 @@ pub fn verify(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, SourceError> {
-    let mut run = Run { source, options, progress, report: Report::default(), problems: Problems::default() };
+    let rules = Rules {
+        partial: options.range.is_some(),
+        quiet_max: options.quiet_max.map(|max| i64::try_from(max.as_micros()).unwrap_or(i64::MAX)),
+        key: None,
+        listed_max: LISTED_MAX,
+    };
+    let (report, problems) = (Report::default(), Problems::default());
+    let mut run = Run { source, options, progress, report, problems, rules, sessions: Sessions::default() };
     if let Some(heads) = run.heads()? {
         match &options.range {
             None => run.whole(&heads)?,
@@ -113,6 +125,8 @@ struct Run<'a> {
     progress: &'a (dyn Fn(Progress) + Sync),
     report: Report,
     problems: Problems,
+    rules: Rules,
+    sessions: Sessions,
 }
 
 /// The checkpoint, and one that the log must extend.
@@ -134,6 +148,18 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Report {
+        let sessions = std::mem::take(&mut self.sessions);
+        self.report.completeness = sessions.finish(&mut |wrong| self.problems.push(wrong.into()));
+        let found = &self.report.completeness;
+        let (unnumbered, open) = (found.unnumbered, found.open.len());
+        if unnumbered > 0 {
+            self.note(format!(
+                "{unnumbered} entries have no number, so whether one among them is missing does not show"
+            ));
+        }
+        if open > 0 {
+            self.note("the last session has not ended, so whether anything came after its newest entry does not show");
+        }
         self.report.verified = self.problems.list.is_empty();
         self.report.problems = self.problems.list;
         self.report.problems_more = self.problems.more;
@@ -173,7 +199,17 @@ impl Run<'_> {
                  give the key that you hold from elsewhere",
             );
         }
-        Ok(given.or(beside))
+        let key = given.or(beside);
+        self.rules.key = key.as_ref().map(|key| Name::of(&key.to_string()));
+        self.sessions = Sessions::new(self.rules.clone());
+        Ok(key)
+    }
+
+    /// Follows what entries say of their sessions.
+    fn follow(&mut self, read: &mut Entries) {
+        for (entry, said) in read.said.drain(..) {
+            self.sessions.take(entry, &said, &mut |wrong| self.problems.push(wrong.into()));
+        }
     }
 
     /// Reads the checkpoint and what vouches for it. What comes back may be
@@ -355,6 +391,7 @@ impl Run<'_> {
         while next < looked_for {
             let end = looked_for.min(next + BUNDLES_AT_ONCE);
             let mut read = scope.read(next..end)?;
+            self.follow(&mut read);
             entries.leaves.append(&mut read.leaves);
             entries.above.append(&mut read.above);
             entries.unreadable.append(&mut read.unreadable);
@@ -440,6 +477,7 @@ impl Run<'_> {
             ticker: &ticker,
         };
         let mut entries = scope.read(bundles)?;
+        self.follow(&mut entries);
         let mut problems = Problems::default();
         let root = tree::check_range(self.source, head, &entries, &mut self.report.checked, &mut problems)?;
         self.problems.append(problems);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tabellion_evidence::audit::Problem;
 use tabellion_evidence::checkpoint::Cosignature;
+use tabellion_evidence::sessions::Completeness;
 use tabellion_evidence::tree::Hash;
 
 /// At most this many problems, and open exchanges, are listed. The others are
@@ -24,6 +25,8 @@ pub struct Report {
     pub range: Option<(u64, u64)>,
     /// How much was looked at.
     pub checked: Checked,
+    /// Whether anything is missing, by the numbers of entries.
+    pub completeness: Completeness,
     /// Who else vouches for the checkpoint.
     pub cosignatures: Vec<Witnessed>,
     /// Entries that are requests without a response, as far as they fit.

@@ -20,6 +20,7 @@ use crate::checkpoint::CheckpointError;
 use crate::content::{PART_HEADER_BYTES, PLACEHOLDER, PackError};
 use crate::entry::{Content, Entry, EntryError, Kind, Part};
 use crate::proof::ProofFileError;
+use crate::sessions::{Numbering, Said};
 use crate::tile::{self, BundleError, TileId, WIDTH};
 use crate::tree::{self, Hash, Tiles, leaf_hash, node_hash, sha256};
 
@@ -351,6 +352,9 @@ pub enum Problem {
     /// A proof file does not hold the entry that it is about.
     #[error("the proof does not hold the entry that it is about")]
     ProofEntry,
+    /// Something is missing, twice or out of order, by its number.
+    #[error(transparent)]
+    Numbering(#[from] Numbering),
 }
 
 impl Problem {
@@ -399,6 +403,7 @@ impl Problem {
             Self::Body { .. } => "body",
             Self::Proof { .. } => "proof",
             Self::ProofEntry => "proof-entry",
+            Self::Numbering(numbering) => numbering.code(),
         }
     }
 
@@ -457,6 +462,7 @@ impl Problem {
             | Self::Manifest { entry, .. }
             | Self::Frame { entry, .. }
             | Self::Body { entry } => Some(*entry),
+            Self::Numbering(numbering) => Some(numbering.entry()),
             _ => None,
         }
     }
@@ -628,12 +634,14 @@ pub fn tile_hashes(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
 }
 
 /// What an entry says about others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its id.
     pub id: Name,
     /// The exchange, of a request or a response.
     pub exchange: Option<(Name, Side)>,
+    /// What it says of its session.
+    pub said: Said,
 }
 
 /// Which side of an exchange an entry is.
@@ -675,7 +683,7 @@ impl Facts {
             _ => None,
         };
         let exchange = entry.exchange.as_deref().zip(side).map(|(id, side)| (Name::of(id), side));
-        Self { id: Name::of(&entry.id), exchange }
+        Self { id: Name::of(&entry.id), exchange, said: Said::of(entry) }
     }
 }
 

@@ -41,6 +41,10 @@ pub enum Kind {
     Stop,
     /// Recording started after it had not been stopped in order.
     Recover,
+    /// Nothing was to be recorded for a while; recording goes on.
+    Heartbeat,
+    /// Something passed and was not recorded.
+    Gap,
     /// One that a later version wrote.
     Other(String),
 }
@@ -54,6 +58,8 @@ impl Kind {
             Self::Start => "custody.start",
             Self::Stop => "custody.stop",
             Self::Recover => "custody.recover",
+            Self::Heartbeat => "custody.heartbeat",
+            Self::Gap => "custody.gap",
             Self::Other(kind) => kind,
         }
     }
@@ -67,6 +73,8 @@ impl From<&str> for Kind {
             "custody.start" => Self::Start,
             "custody.stop" => Self::Stop,
             "custody.recover" => Self::Recover,
+            "custody.heartbeat" => Self::Heartbeat,
+            "custody.gap" => Self::Gap,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -151,6 +159,12 @@ pub struct Entry {
     pub exchange: Option<String>,
     /// UTC, RFC 3339 with microseconds.
     pub time: String,
+    /// The session that numbered this entry: one run of one producer.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub producer: Option<String>,
+    /// The entry's number in its session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub seq: Option<u64>,
     /// The configured upstream's name.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub upstream: Option<String>,
@@ -193,6 +207,39 @@ pub struct Entry {
     /// The `traceparent` that came with the request.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub trace: Option<String>,
+    /// Of `custody.start`: the log's key, as a verifier key.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub key: Option<String>,
+    /// Of `custody.start` and `custody.recover`: where the session before this one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub former: Option<Former>,
+    /// Of `custody.gap`: what was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub gap: Option<Gap>,
+}
+
+/// The last entry of the session before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The session.
+    pub producer: String,
+    /// The number of its last entry.
+    pub seq: u64,
+}
+
+/// What passed and was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// A fixed word for why.
+    pub reason: String,
+    /// How many exchanges, or answers to recorded requests; at least one.
+    pub count: u64,
+    /// When the first of them was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub since: Option<String>,
+    /// When the last of them was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub until: Option<String>,
 }
 
 /// The redacted body that an entry speaks of.
@@ -332,7 +379,21 @@ pub enum EntryError {
     /// A response without an outcome.
     #[error("response has no outcome")]
     Outcome,
+    /// A session without a number, a number without a session, or a session
+    /// without a usable name.
+    #[error("entry does not say both its session and its number")]
+    Number,
+    /// A `custody.gap` that does not say what was lost.
+    #[error("gap does not say what was lost")]
+    Gap,
 }
+
+/// A session has fewer entries than this, so that every reader of JSON reads
+/// the number alike (RFC 8259, section 6).
+pub const NUMBERS: u64 = 1 << 53;
+
+/// The longest name of a session, in bytes.
+pub const PRODUCER_BYTES_MAX: usize = 64;
 
 impl Entry {
     /// An entry that says nothing yet but what it is. A request's exchange is
@@ -346,6 +407,8 @@ impl Entry {
             id,
             exchange,
             time: time.into(),
+            producer: None,
+            seq: None,
             upstream: None,
             operation: None,
             model: None,
@@ -360,6 +423,9 @@ impl Entry {
             reason: None,
             usage: None,
             trace: None,
+            key: None,
+            former: None,
+            gap: None,
         }
     }
 
@@ -372,6 +438,22 @@ impl Entry {
             return Err(EntryError::TooLong);
         }
         Ok(bytes)
+    }
+
+    /// [`Entry::to_bytes`] of an entry whose number is not known yet, and where
+    /// in the bytes the one digit stands in whose place it goes.
+    ///
+    /// # Panics
+    ///
+    /// When the entry has no `producer`.
+    pub fn to_bytes_unnumbered(&mut self) -> Result<(Vec<u8>, usize), EntryError> {
+        assert!(self.producer.is_some(), "whoever numbers has a session");
+        self.seq = Some(0);
+        let bytes = self.to_bytes()?;
+        // In a string the quotation marks would be escaped, and only texts stand before it.
+        let name = b",\"seq\":";
+        let at = bytes.windows(name.len()).position(|window| window == name).expect("it was just written");
+        Ok((bytes, at + name.len()))
     }
 
     /// Reads an entry. Members that are not known are ignored.
@@ -402,11 +484,26 @@ impl Entry {
             Kind::Response if self.outcome.is_none() => return Err(EntryError::Outcome),
             _ => {}
         }
+        match (&self.producer, self.seq) {
+            (None, None) => {}
+            (Some(producer), Some(seq)) if is_session(producer, seq) => {}
+            _ => return Err(EntryError::Number),
+        }
+        if self.former.as_ref().is_some_and(|former| !is_session(&former.producer, former.seq)) {
+            return Err(EntryError::Number);
+        }
+        if self.kind == Kind::Gap && self.gap.as_ref().is_none_or(|gap| gap.count == 0) {
+            return Err(EntryError::Gap);
+        }
         match &self.content {
             Some(content) => content.check(),
             None => Ok(()),
         }
     }
+}
+
+fn is_session(producer: &str, seq: u64) -> bool {
+    (1..=PRODUCER_BYTES_MAX).contains(&producer.len()) && seq < NUMBERS
 }
 
 /// What an entry is about, for whoever needs to know only that: read without checking the rest.

@@ -51,7 +51,7 @@ pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use read::{Reader, StoreTiles};
 
 use publish::Publisher;
-use sequence::Sequencer;
+use sequence::{Queued, Sequencer};
 use signer::Signer;
 use wal::{Failure, Record, Wal, WalError};
 
@@ -233,11 +233,14 @@ impl Append {
     }
 }
 
+/// The digits of the largest number.
+const NUMBER_DIGITS_MAX: usize = 20;
+
 type Reply = oneshot::Sender<Result<u64, AppendError>>;
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(Append, Reply)>,
+    waiting: Vec<(Queued, Reply)>,
     waiting_bytes: usize,
     /// Sequenced, not yet published. Owned by the publisher once taken.
     sequenced: Vec<Record>,
@@ -333,16 +336,30 @@ impl Ledger {
     ///
     /// Entries of one caller that waits for each get ascending indexes. Dropping the future does not undo anything.
     pub async fn append(&self, append: Append) -> Result<u64, AppendError> {
-        self.enqueue(append)?.await.unwrap_or(Err(AppendError::Closed))
+        self.enqueue(append.into())?.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// [`Ledger::append`] of an entry that gets a number: how many numbered entries this process has appended before
+    /// it, in decimal, in place of the one digit at `number_at`. Numbers are given together with positions, in the same
+    /// write, so that they are in the log's order and none is left out.
+    ///
+    /// # Panics
+    ///
+    /// When there is no digit.
+    pub async fn append_numbered(&self, append: Append, number_at: usize) -> Result<u64, AppendError> {
+        assert!(append.entry.get(number_at).is_some_and(u8::is_ascii_digit), "a number takes the place of a digit");
+        self.enqueue(Queued { append, number_at: Some(number_at) })?.await.unwrap_or(Err(AppendError::Closed))
     }
 
     /// [`Ledger::append`], for threads that are not asynchronous.
     pub fn append_blocking(&self, append: Append) -> Result<u64, AppendError> {
-        self.enqueue(append)?.blocking_recv().unwrap_or(Err(AppendError::Closed))
+        self.enqueue(append.into())?.blocking_recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    fn enqueue(&self, append: Append) -> Result<oneshot::Receiver<Result<u64, AppendError>>, AppendError> {
-        if append.entry.len() > ENTRY_BYTES_MAX {
+    fn enqueue(&self, queued: Queued) -> Result<oneshot::Receiver<Result<u64, AppendError>>, AppendError> {
+        let append = &queued.append;
+        let digits = if queued.number_at.is_some() { NUMBER_DIGITS_MAX } else { 0 };
+        if append.entry.len() + digits > ENTRY_BYTES_MAX {
             return Err(AppendError::TooLong);
         }
         let (reply, receiver) = oneshot::channel();
@@ -358,7 +375,7 @@ impl Ledger {
         }
         queue.waiting_bytes += append.bytes();
         let wake = queue.waiting.is_empty();
-        queue.waiting.push((append, reply));
+        queue.waiting.push((queued, reply));
         drop(queue);
         if wake {
             self.shared.sequencer_wakes.notify_one();
@@ -502,7 +519,7 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
         drop(queue);
         crowded = group.len() > 1;
 
-        let bytes: usize = group.iter().map(|(append, _)| append.bytes()).sum();
+        let bytes: usize = group.iter().map(|(queued, _)| queued.append.bytes()).sum();
         let (appends, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         sequencer.published(*shared.published.borrow());
         let outcome = sequencer.sequence(appends);
@@ -542,12 +559,12 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
     }
 }
 
-fn take_group(waiting: &mut Vec<(Append, Reply)>) -> Vec<(Append, Reply)> {
+fn take_group(waiting: &mut Vec<(Queued, Reply)>) -> Vec<(Queued, Reply)> {
     let mut bytes = 0;
     let end = waiting
         .iter()
-        .position(|(append, _)| {
-            bytes += append.bytes();
+        .position(|(queued, _)| {
+            bytes += queued.append.bytes();
             bytes > GROUP_BYTES
         })
         .map_or(waiting.len(), |position| position.max(1));

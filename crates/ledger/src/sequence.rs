@@ -14,6 +14,19 @@ use crate::{Append, Catalog, LedgerError, Part};
 /// So many parts that come again and again are not looked up each time.
 const FOUND_MAX: usize = if cfg!(test) { 2 } else { 4096 };
 
+/// An append that waits for its position.
+pub(crate) struct Queued {
+    pub(crate) append: Append,
+    /// Where in the entry the number goes, in place of one digit.
+    pub(crate) number_at: Option<usize>,
+}
+
+impl From<Append> for Queued {
+    fn from(append: Append) -> Self {
+        Self { append, number_at: None }
+    }
+}
+
 pub(crate) struct Sequencer<D> {
     wal: Wal<D>,
     catalog: Arc<Mutex<Catalog>>,
@@ -25,6 +38,8 @@ pub(crate) struct Sequencer<D> {
     /// Parts that the catalog was found to have, lately.
     found: HashSet<Hash>,
     published: u64,
+    /// How many entries this process has numbered.
+    numbered: u64,
 }
 
 impl<D: Disk> Sequencer<D> {
@@ -37,6 +52,7 @@ impl<D: Disk> Sequencer<D> {
             filter: Filter::new(),
             found: HashSet::new(),
             published: next,
+            numbered: 0,
         }
     }
 
@@ -64,12 +80,23 @@ impl<D: Disk> Sequencer<D> {
 
     /// Gives the entries their positions, drops the parts that the log has already, and makes all of it durable.
     /// Returns the first position.
-    pub(crate) fn sequence(&mut self, appends: Vec<Append>) -> Result<(u64, Vec<Record>), Failure> {
+    ///
+    /// Numbers are given here, with the positions, and count only if the write succeeds: what was refused leaves no
+    /// hole in them.
+    pub(crate) fn sequence(&mut self, appends: Vec<impl Into<Queued>>) -> Result<(u64, Vec<Record>), Failure> {
         let first = self.next;
+        let mut appends: Vec<Queued> = appends.into_iter().map(Into::into).collect();
+        let mut numbered = self.numbered;
+        for Queued { append, number_at } in &mut appends {
+            if let Some(at) = *number_at {
+                append.entry.splice(at..=at, numbered.to_string().into_bytes());
+                numbered += 1;
+            }
+        }
         let mut known = self.known_parts(&appends)?;
         let mut fresh: Vec<(Hash, u64)> = Vec::new();
         let mut records = Vec::with_capacity(appends.len());
-        for (index, mut append) in (first..).zip(appends) {
+        for (index, Queued { mut append, .. }) in (first..).zip(appends) {
             append.parts.retain(|part| {
                 let is_fresh = !self.recent.contains_key(&part.hash()) && known.insert(part.hash());
                 if is_fresh {
@@ -81,6 +108,7 @@ impl<D: Disk> Sequencer<D> {
         }
         self.wal.append(first, &records)?;
         self.next += records.len() as u64;
+        self.numbered = numbered;
         for (part, _) in &fresh {
             self.filter.insert(part);
         }
@@ -88,8 +116,8 @@ impl<D: Disk> Sequencer<D> {
         Ok((first, records))
     }
 
-    fn known_parts(&mut self, appends: &[Append]) -> Result<HashSet<Hash>, Failure> {
-        let parts = appends.iter().flat_map(|append| &append.parts).map(Part::hash);
+    fn known_parts(&mut self, appends: &[Queued]) -> Result<HashSet<Hash>, Failure> {
+        let parts = appends.iter().flat_map(|queued| &queued.append.parts).map(Part::hash);
         let open = |hash: &Hash| !self.filter.lacks(hash) && !self.recent.contains_key(hash);
         let (mut known, asked): (HashSet<_>, HashSet<_>) =
             parts.filter(open).partition(|hash| self.found.contains(hash));

@@ -327,7 +327,7 @@ fn a_lost_catalog_is_made_again_and_a_foreign_one_is_not_used() {
 
     let other = self::disk();
     let Recovered { mut sequencer, mut publisher } = open(&other).unwrap();
-    let appends = (0..5).map(|n| append(&format!("other {n}"), &["q"])).collect();
+    let appends: Vec<Append> = (0..5).map(|n| append(&format!("other {n}"), &["q"])).collect();
     let (_, records) = sequencer.sequence(appends).unwrap();
     publisher.publish(&records).unwrap();
     drop((sequencer, publisher));
@@ -391,4 +391,32 @@ fn the_signing_key_is_readable_by_its_owner_alone() {
     assert_eq!(mode(&keys.join("log.key")), 0o600);
     let other = Options { origin: Some("example.org/other".into()), ..Options::default() };
     assert!(matches!(Ledger::open(&data, &keys, other), Err(LedgerError::OriginChanged)));
+}
+
+#[test]
+fn a_refused_append_takes_no_number_whatever_else_fails() {
+    let numbered = || Queued { append: append(r#"{"n":0}"#, &[]), number_at: Some(5) };
+    let plain = || Queued::from(append("plain", &[]));
+    let mut refused = 0;
+    for step in 0..120 {
+        let disk = disk();
+        let Recovered { mut sequencer, .. } = open(&disk).unwrap();
+        disk.fail_at(disk.steps() + step, io::ErrorKind::StorageFull);
+        let mut entries = Vec::new();
+        for _ in 0..12 {
+            match sequencer.sequence(vec![numbered(), plain(), numbered()]) {
+                Ok((_, records)) => entries.extend(records.into_iter().map(|record| record.entry)),
+                Err(Failure::Refused(_)) => refused += 1,
+                Err(Failure::Unknown) => break,
+            }
+        }
+        let numbers: Vec<String> = entries
+            .iter()
+            .filter(|entry| *entry != b"plain")
+            .map(|entry| String::from_utf8(entry.clone()).unwrap())
+            .collect();
+        let dense: Vec<String> = (0..numbers.len()).map(|n| format!("{{\"n\":{n}}}")).collect();
+        assert_eq!(numbers, dense, "step {step}");
+    }
+    assert!(refused > 0, "nothing was refused");
 }

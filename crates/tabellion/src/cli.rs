@@ -140,6 +140,9 @@ pub(crate) struct VerifyArgs {
     /// Recompute only the entries from A up to, not including, B
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
+    /// The longest time, in seconds, that the record may be silent within a session
+    #[arg(long, value_name = "S")]
+    pub(crate) max_quiet: Option<u64>,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -77,6 +77,7 @@ struct Network {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Ledger {
     pub(crate) publish_ms: u64,
+    pub(crate) heartbeat_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,6 +87,19 @@ pub(crate) struct Upstream {
     pub(crate) url: String,
     #[serde(default)]
     pub(crate) default: bool,
+    #[serde(default)]
+    pub(crate) fail: Fail,
+}
+
+/// What happens to an exchange that cannot be recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fail {
+    /// It is refused.
+    #[default]
+    Closed,
+    /// It passes, and the log says how many did.
+    Open,
 }
 
 /// A further detector, asked over the network.
@@ -299,7 +313,8 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
             (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
             (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
             (Some(Value::Array(inner)), Value::Array(own)) => {
-                let known = if full == "external" { &EXTERNAL[..] } else { &["name", "kind", "url", "default"] };
+                let known =
+                    if full == "external" { &EXTERNAL[..] } else { &["name", "kind", "url", "default", "fail"] };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
                     for key in keys {
@@ -366,7 +381,7 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
         let expected = if key.ends_with("listen") {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
-            "a table with name, kind (openai, anthropic, generic) and url"
+            "a table with name, kind (openai, anthropic, generic) and url, and perhaps default and fail (closed, open)"
         } else if key == "external" {
             "a table with name, kind (presidio, google_dlp, aws_comprehend, azure_language) and what docs/external.md says"
         } else {

@@ -31,6 +31,11 @@ struct Custody {
     kind: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// All metrics of a process.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -45,6 +50,7 @@ pub(crate) struct Metrics {
     log_size: Gauge,
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
+    gaps: Family<Reason, Counter>,
 }
 
 impl Metrics {
@@ -64,6 +70,7 @@ impl Metrics {
             log_size: Gauge::default(),
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
+            gaps: Family::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -85,6 +92,7 @@ impl Metrics {
         r.register("log_size", "Published entries", metrics.log_size.clone());
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
+        r.register("gaps", "Exchanges and answers that passed unrecorded, by reason", metrics.gaps.clone());
         metrics
     }
 
@@ -126,6 +134,10 @@ impl Metrics {
 
     pub(crate) fn custody(&self, kind: &str) {
         self.custody.get_or_create(&Custody { kind: kind.to_owned() }).inc();
+    }
+
+    pub(crate) fn gap(&self, reason: &'static str) {
+        self.gaps.get_or_create(&Reason { reason }).inc();
     }
 
     /// The text that Prometheus reads.

@@ -9,12 +9,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use tabellion_detect::{Clean, Found, Joined, Redacted, Redactor};
-use tabellion_evidence::entry::{self, Content, Entry, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
+use tabellion_evidence::entry::{self, Content, Entry, Gap, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
 use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
@@ -55,7 +56,22 @@ pub(crate) struct Notary {
     known: Mutex<KnownParts>,
     /// Short texts that redaction leaves as they are: paths, models, roles. In memory only.
     clean: Mutex<Clean>,
+    /// This run, in every entry that it records.
+    producer: String,
+    /// When something was last recorded.
+    recorded: Mutex<Instant>,
+    /// What passed unrecorded and is not declared yet, by reason.
+    lost: Mutex<BTreeMap<&'static str, Lost>>,
+    lost_wakes: tokio::sync::Notify,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What passed unrecorded.
+#[derive(Clone)]
+struct Lost {
+    count: u64,
+    since: String,
+    until: String,
 }
 
 /// Of the part before, so much decides: more than the engine reads of it.
@@ -108,7 +124,22 @@ impl Notary {
         let policy = Hash(redactor.engine().policy());
         let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
         let clean = Mutex::default();
-        Self { ledger, redactor, externals, policy, salts, actors, known_key, known, clean, metrics }
+        Self {
+            ledger,
+            redactor,
+            externals,
+            policy,
+            salts,
+            actors,
+            known_key,
+            known,
+            clean,
+            producer: ulid::Ulid::generate().to_string(),
+            recorded: Mutex::new(Instant::now()),
+            lost: Mutex::default(),
+            lost_wakes: tokio::sync::Notify::new(),
+            metrics,
+        }
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -158,9 +189,61 @@ impl Notary {
         Commitment { hasher, bytes: 0 }
     }
 
+    /// For how long nothing has been recorded.
+    pub(crate) fn quiet(&self) -> Duration {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn lock_lost(&self) -> MutexGuard<'_, BTreeMap<&'static str, Lost>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an exchange, or the answer to a recorded request, passed and could not be recorded. It is declared as
+    /// soon as the log can be written.
+    pub(crate) fn lost(&self, error: AppendError) {
+        let reason = reason_of(error);
+        tracing::error!(%error, "an exchange passed unrecorded, as the configuration of its upstream allows");
+        self.metrics.gap(reason);
+        let time = now();
+        let mut lost = self.lock_lost();
+        let entry = lost.entry(reason).or_insert_with(|| Lost { count: 0, since: time.clone(), until: String::new() });
+        entry.count += 1;
+        entry.until = time;
+        drop(lost);
+        self.lost_wakes.notify_one();
+    }
+
+    /// Returns when there may be something to declare.
+    pub(crate) async fn lost_wakes(&self) {
+        self.lost_wakes.notified().await;
+    }
+
+    /// Declares what passed unrecorded, a `custody.gap` for each reason. What cannot be declared now is kept.
+    pub(crate) async fn declare_lost(&self) -> Result<(), AppendError> {
+        loop {
+            let Some((reason, lost)) = self.lock_lost().pop_first() else { return Ok(()) };
+            let mut draft = Draft::new(Kind::Gap, None);
+            draft.entry.gap = Some(Gap {
+                reason: reason.to_owned(),
+                count: lost.count,
+                since: Some(lost.since.clone()),
+                until: Some(lost.until.clone()),
+            });
+            draft.state_policy();
+            if let Err(error) = self.append(draft).await {
+                let mut kept = self.lock_lost();
+                let entry = kept.entry(reason).or_insert_with(|| Lost { count: 0, ..lost.clone() });
+                entry.count += lost.count;
+                entry.since = lost.since;
+                return Err(error);
+            }
+            self.metrics.custody("gap");
+        }
+    }
+
     /// Appends a draft; returns its index once it is durable.
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, .. } = draft;
         for detector in checked.answered {
             external.entry(detector).or_default();
@@ -173,14 +256,16 @@ impl Notary {
         if states_policy || !findings.is_empty() || !external_failures.is_empty() || entry.content.is_some() {
             entry.redaction = Some(Redaction { policy, findings, tokens, external, external_failures });
         }
-        let bytes = match entry.to_bytes() {
-            Ok(bytes) if bytes.len() <= ENTRY_BYTES_ROOMY => bytes,
+        entry.producer = Some(self.producer.clone());
+        let (bytes, number_at) = match entry.to_bytes_unnumbered() {
+            Ok((bytes, at)) if bytes.len() <= ENTRY_BYTES_ROOMY => (bytes, at),
             _ => {
                 parts.push(move_lists(&mut entry));
-                entry.to_bytes().map_err(|_| AppendError::TooLong)?
+                entry.to_bytes_unnumbered().map_err(|_| AppendError::TooLong)?
             }
         };
-        let index = self.ledger.append(Append { entry: bytes, parts }).await?;
+        let index = self.ledger.append_numbered(Append { entry: bytes, parts }, number_at).await?;
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.metrics.append_seconds(started.elapsed());
         if !fresh.is_empty() {
             let mut known = self.lock_known();
@@ -189,6 +274,18 @@ impl Notary {
             }
         }
         Ok(index)
+    }
+}
+
+/// A fixed word for why something was not recorded.
+pub(crate) fn reason_of(error: AppendError) -> &'static str {
+    match error {
+        AppendError::Full => "disk_full",
+        AppendError::Disk => "disk_failed",
+        AppendError::Stopped => "recorder_failed",
+        AppendError::Busy => "busy",
+        AppendError::TooLong => "too_long",
+        _ => "closed",
     }
 }
 
@@ -347,7 +444,7 @@ impl Draft {
 
     /// Redacts a body, in parts, and commits to each of them and to the whole.
     pub(crate) fn content(&mut self, notary: &Notary, body: Body<'_>, original: Commitment) {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let redactor = notary.redactor.with(&self.checked.further);
         let pieces = redact_split(notary, redactor, &body).unwrap_or_else(|| {
             let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));

@@ -2,7 +2,8 @@
 //!
 //! 1. Find the upstream, read the body. A crash here: nothing happened.
 //! 2. Ask the external detectors, if there are any; commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
-//!    recorded is refused with 503, and nothing goes upstream.
+//!    recorded is refused with 503, and nothing goes upstream; unless the upstream is configured to fail open: then it
+//!    passes, and the log says so as soon as it can.
 //! 3. Send the request on. A crash from here on: the start-up closes the exchange as `interrupted`.
 //! 4. Relay the answer as it comes, all but its end.
 //! 5. Put the answer together, ask, commit, redact, append `exchange.response`, and wait until it is durable.
@@ -13,6 +14,7 @@
 //! An exchange runs as a task of its own. A client that goes away ends the relaying, not the recording.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -50,6 +52,8 @@ const INLINE_BYTES_MAX: usize = 128 << 10;
 
 const EXCHANGE: HeaderName = HeaderName::from_static("x-tabellion-exchange");
 const ENTRY: HeaderName = HeaderName::from_static("x-tabellion-entry");
+/// On an answer of which the log has nothing: why.
+const UNRECORDED: HeaderName = HeaderName::from_static("x-tabellion-unrecorded");
 
 /// What exchanges may take.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,8 @@ pub(crate) struct Pipeline {
     notary: Arc<Notary>,
     upstreams: Upstreams,
     bounds: Bounds,
+    /// Upstreams whose exchanges pass when they cannot be recorded.
+    fail_open: BTreeSet<String>,
     under_way: AtomicUsize,
 }
 
@@ -185,8 +191,12 @@ enum End {
 type Reply = oneshot::Sender<Response<RelayBody>>;
 
 impl Pipeline {
-    pub(crate) fn new(notary: Arc<Notary>, upstreams: Upstreams, bounds: Bounds) -> Self {
-        Self { notary, upstreams, bounds, under_way: AtomicUsize::new(0) }
+    pub(crate) fn new(notary: Arc<Notary>, upstreams: Upstreams, bounds: Bounds, fail_open: BTreeSet<String>) -> Self {
+        Self { notary, upstreams, bounds, fail_open, under_way: AtomicUsize::new(0) }
+    }
+
+    fn fails_open(&self, target: &Target<'_>) -> bool {
+        self.fail_open.contains(&target.upstream.name)
     }
 
     /// How many exchanges are under way.
@@ -243,6 +253,9 @@ impl Pipeline {
         let (id, redacted) = (draft.entry.id.clone(), draft.redacted());
         let entry = match self.notary.append(draft).await {
             Ok(entry) => entry,
+            Err(error) if self.fails_open(&target) => {
+                return self.pass_unrecorded(&head, &target, body, error, reply).await;
+            }
             Err(error) => {
                 let _ = reply.send(not_recorded(target.upstream.kind, error));
                 return;
@@ -259,22 +272,83 @@ impl Pipeline {
             () = reply.closed() => return self.no_answer(&target, begun, Outcome::ClientGone, "client_gone", None).await,
         };
         let (status, reason, message) = match answer {
-            // Nobody asked for another protocol, and what is spoken in it could not be recorded.
-            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider switched protocols instead of answering.")
-            }
             // 4 to 6.
-            Ok(Ok(answer)) => return self.answer(&target, begun, answer, reply).await,
-            Ok(Err(Unreachable::Connect)) => {
-                (StatusCode::BAD_GATEWAY, "upstream_unreachable", "The gateway cannot reach the provider.")
+            Ok(Ok(answer)) if answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
+                return self.answer(&target, begun, answer, reply).await;
             }
-            Ok(Err(Unreachable::BrokeOff)) => {
-                (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider broke off before it answered.")
-            }
-            Err(_) => (StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out", "The provider did not answer in time."),
+            failed => no_answer_because(failed.map(|sent| sent.map(drop)).ok()),
         };
         let answer = own_answer(target.upstream.kind, status, reason, message, Some(&begun));
         self.no_answer(&target, begun, Outcome::Error, reason, Some((reply, answer))).await;
+    }
+
+    /// Passes a request on that could not be recorded, and what comes back. The log will say that there was one.
+    async fn pass_unrecorded(
+        &self,
+        head: &Parts,
+        target: &Target<'_>,
+        body: Bytes,
+        error: AppendError,
+        mut reply: Reply,
+    ) {
+        self.notary.lost(error);
+        let sent = self.upstreams.send(target, head.method.clone(), &head.headers, body);
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(self.bounds.answer_timeout, sent) => answer,
+            () = reply.closed() => return,
+        };
+        let (answer, body) = match answer {
+            Ok(Ok(answer)) if answer.status() != StatusCode::SWITCHING_PROTOCOLS => answer.into_parts(),
+            failed => {
+                let (status, reason, message) = no_answer_because(failed.map(|sent| sent.map(drop)).ok());
+                let _ = reply.send(own_answer(target.upstream.kind, status, reason, message, None));
+                return;
+            }
+        };
+        let (sender, relayed) = relay();
+        let mut response = Response::new(relayed);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = response_headers(&answer.headers);
+        response.headers_mut().insert(UNRECORDED, HeaderValue::from_static(notary::reason_of(error)));
+        if reply.send(response).is_err() {
+            return;
+        }
+        let mut body = std::pin::pin!(body);
+        loop {
+            let next = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+            let frame = tokio::select! {
+                frame = tokio::time::timeout(self.bounds.answer_timeout, next) => frame,
+                () = sender.client_gone() => return,
+            };
+            match frame {
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                        && sender.send(data).await.is_err()
+                    {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    let _ = sender.end().await;
+                    return;
+                }
+                // Where the provider broke off, so does this.
+                Ok(Some(Err(_))) | Err(_) => return,
+            }
+        }
+    }
+
+    /// What an answer that is not recorded means for whoever waits for it: it passes all the same, if its upstream's
+    /// exchanges may.
+    fn passes(&self, target: &Target<'_>, recorded: Result<(), AppendError>) -> Result<(), AppendError> {
+        match recorded {
+            Err(error) if self.fails_open(target) => {
+                self.notary.lost(error);
+                Ok(())
+            }
+            recorded => recorded,
+        }
     }
 
     /// Everything that is recorded of a request.
@@ -391,6 +465,7 @@ impl Pipeline {
         draft.entry.outcome = Some(outcome);
         draft.entry.reason = Some(reason.into());
         let recorded = self.finish(&mut begun, target, draft).await;
+        let recorded = self.passes(target, recorded);
         if let Some((reply, answer)) = reply {
             let _ = reply.send(match recorded {
                 Ok(()) => answer,
@@ -460,6 +535,7 @@ impl Pipeline {
             content.assembled = true;
         }
         let recorded = self.finish(&mut begun, target, draft).await;
+        let recorded = self.passes(target, recorded);
 
         // 6. Release.
         self.notary.metrics.overhead_seconds(begun.before + ended.elapsed());
@@ -551,6 +627,23 @@ impl Pipeline {
             "exchange ended"
         );
         Ok(())
+    }
+}
+
+/// What is said when a provider gave no answer: what came of the attempt, or nothing in time.
+fn no_answer_because(sent: Option<Result<(), Unreachable>>) -> (StatusCode, &'static str, &'static str) {
+    match sent {
+        // Nobody asked for another protocol, and what is spoken in it could not be recorded.
+        Some(Ok(())) => {
+            (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider switched protocols instead of answering.")
+        }
+        Some(Err(Unreachable::Connect)) => {
+            (StatusCode::BAD_GATEWAY, "upstream_unreachable", "The gateway cannot reach the provider.")
+        }
+        Some(Err(Unreachable::BrokeOff)) => {
+            (StatusCode::BAD_GATEWAY, "upstream_broke_off", "The provider broke off before it answered.")
+        }
+        None => (StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out", "The provider did not answer in time."),
     }
 }
 

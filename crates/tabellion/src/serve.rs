@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tabellion_evidence::entry::{Kind, Outcome};
+use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
+use tabellion_evidence::tile::WIDTH;
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
-use tabellion_ledger::{Ledger, Options};
+use tabellion_ledger::{Ledger, LedgerError, Options, Reader};
 use tabellion_store::{DiskStore, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::config::Config;
+use crate::config::{Config, Fail};
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) log: LogFacts,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
+    /// What keeps the record complete beside the exchanges.
+    keepers: Vec<tokio::task::JoinHandle<()>>,
     notary: Arc<Notary>,
     data: PathBuf,
 }
@@ -61,7 +64,10 @@ impl Server {
             request_timeout: Duration::from_secs(config.gateway.request_timeout_s),
             answer_timeout: Duration::from_secs(config.gateway.answer_timeout_s),
         };
-        let pipeline = Arc::new(Pipeline::new(notary.clone(), Upstreams::new(upstreams.collect(), default), bounds));
+        let fail_open = config.upstream.iter().filter(|upstream| upstream.fail == Fail::Open);
+        let fail_open = fail_open.map(|upstream| upstream.name.clone()).collect();
+        let upstreams = Upstreams::new(upstreams.collect(), default);
+        let pipeline = Arc::new(Pipeline::new(notary.clone(), upstreams, bounds, fail_open));
 
         let gateway = bind(config.gateway.listen, "gateway.listen").await?;
         let console = bind(config.console.listen, "console.listen").await?;
@@ -95,8 +101,12 @@ impl Server {
             console_done.abort();
             indexer.abort();
         });
+        let mut keepers = vec![tokio::spawn(declare_lost(notary.clone()))];
+        if config.ledger.heartbeat_s > 0 {
+            keepers.push(tokio::spawn(beat(notary.clone(), Duration::from_secs(config.ledger.heartbeat_s))));
+        }
         let data = config.data.clone();
-        let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, notary, data };
+        let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, keepers, notary, data };
         server.announce()?;
         Ok(server)
     }
@@ -115,7 +125,13 @@ impl Server {
         self.stop.send_replace(true);
         let _ = self.running.await;
         let _ = DiskStore::new(RealDisk::new(&self.data)).remove(ADDRESSES);
-        let stopped = append_custody(&self.notary, Kind::Stop, BTreeMap::new()).await;
+        for keeper in &self.keepers {
+            keeper.abort();
+        }
+        if let Err(error) = self.notary.declare_lost().await {
+            tracing::error!(%error, "exchanges passed unrecorded, and the log cannot say so");
+        }
+        let stopped = append_custody(&self.notary, Draft::new(Kind::Stop, None)).await;
         let ledger = self.notary.ledger().clone();
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
         stopped
@@ -137,22 +153,36 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)))
 }
 
-/// Says in the log that recording starts, and closes what was under way when it last ended. Returns how many exchanges
-/// that were.
+/// Says in the log that recording starts, and where it last ended; then closes what was under way at that time. Returns
+/// how many exchanges that were.
+///
+/// 1. `custody.start` names the last entry of the session before. A crash from here on: the next session names this one.
+/// 2. `custody.recover`, if that session was not stopped, or left exchanges open.
+/// 3. A response for each exchange that was under way.
 async fn recover(notary: &Notary) -> Result<usize, Failure> {
     let unfinished = notary.ledger().catalog().unfinished()?;
+    let reader = notary.ledger().reader();
+    let (former, stopped) = match former_session(reader)? {
+        Some((former, stopped)) => (Some(former), stopped),
+        None => (None, true),
+    };
+    let mut start = Draft::new(Kind::Start, None);
+    start.entry.tags = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    start.entry.key = Some(reader.vkey()?.to_string());
+    start.entry.former.clone_from(&former);
+    append_custody(notary, start).await?;
+    if !stopped || !unfinished.is_empty() {
+        let mut recover = Draft::new(Kind::Recover, None);
+        recover.entry.tags = BTreeMap::from([("interrupted".to_owned(), unfinished.len().to_string())]);
+        recover.entry.former = former;
+        append_custody(notary, recover).await?;
+    }
     for exchange in &unfinished {
         let mut draft = Draft::new(Kind::Response, Some(&exchange.id));
         draft.entry.outcome = Some(Outcome::Interrupted);
         draft.entry.reason = Some("recorder_stopped".into());
         append(notary, draft).await?;
     }
-    if !unfinished.is_empty() {
-        let interrupted = BTreeMap::from([("interrupted".to_owned(), unfinished.len().to_string())]);
-        append_custody(notary, Kind::Recover, interrupted).await?;
-    }
-    let version = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
-    append_custody(notary, Kind::Start, version).await?;
     // So that there is a log to verify before the first request.
     let mut published = notary.ledger().published();
     let waited = tokio::time::timeout(Duration::from_secs(10), published.wait_for(|&size| size > 0)).await;
@@ -162,10 +192,54 @@ async fn recover(notary: &Notary) -> Result<usize, Failure> {
     Ok(unfinished.len())
 }
 
-async fn append_custody(notary: &Notary, kind: Kind, tags: BTreeMap<String, String>) -> Result<(), Failure> {
-    notary.metrics.custody(kind.as_str().trim_start_matches("custody."));
-    let mut draft = Draft::new(kind, None);
-    draft.entry.tags = tags;
+/// So many bundles are looked through, from the end of the log, for the session that wrote last. A gateway's sessions
+/// end with entries of their own; only what others append raw can stand after them.
+const FORMER_BUNDLES_MAX: u64 = 64;
+
+/// The last entry of the session before this one, and whether it ended it.
+fn former_session(reader: &Reader) -> Result<Option<(Former, bool)>, Failure> {
+    let size = match reader.checkpoint() {
+        Ok(checkpoint) => checkpoint.size,
+        Err(LedgerError::Missing { .. }) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    for number in (0..size.div_ceil(WIDTH)).rev().take(FORMER_BUNDLES_MAX as usize) {
+        for entry in reader.entries(number, size)?.iter().rev() {
+            if let Ok(Entry { producer: Some(producer), seq: Some(seq), kind, .. }) = Entry::parse(entry) {
+                return Ok(Some((Former { producer, seq }, kind == Kind::Stop)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Declares what passed unrecorded, as soon as it can be.
+async fn declare_lost(notary: Arc<Notary>) {
+    loop {
+        notary.lost_wakes().await;
+        while notary.declare_lost().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// Says that recording goes on, whenever nothing else has for so long.
+async fn beat(notary: Arc<Notary>, every: Duration) {
+    loop {
+        let wait = every.saturating_sub(notary.quiet());
+        if wait.is_zero() {
+            // One that cannot be recorded is no loss; that the log says nothing is what it would have said.
+            if append_custody(&notary, Draft::new(Kind::Heartbeat, None)).await.is_err() {
+                tokio::time::sleep(every.min(Duration::from_secs(1))).await;
+            }
+        } else {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+async fn append_custody(notary: &Notary, mut draft: Draft) -> Result<(), Failure> {
+    notary.metrics.custody(draft.entry.kind.as_str().trim_start_matches("custody."));
     draft.state_policy();
     append(notary, draft).await
 }

@@ -110,7 +110,9 @@ fn what_was_acknowledged_survives_being_killed() {
         .filter(|entry| entry["kind"] == "custody.recover")
         .map(|entry| entry["tags"]["interrupted"].as_str().unwrap().parse::<usize>().unwrap())
         .sum();
-    assert_eq!(said, interrupted, "recovery says how many it closed (TABELLION_SEED={seed})");
+    // One that is killed itself before it has closed them leaves the rest to the next.
+    assert!(said >= interrupted, "recovery says how many it found open (TABELLION_SEED={seed})");
+    assert!(said - interrupted < interrupted, "{said} of {interrupted} (TABELLION_SEED={seed})");
     assert!(interrupted > 0, "no kill came in the middle of anything (TABELLION_SEED={seed})");
     let starts = log.entries.iter().filter(|entry| entry["kind"] == "custody.start").count();
     assert_eq!(starts, KILLS + 1);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         quorum: args.quorum,
         older: args.checkpoint.as_deref().map(read).transpose()?,
         range: args.range.as_deref().map(range).transpose()?,
+        quiet_max: args.max_quiet.map(Duration::from_secs),
     };
     if options.quorum > options.witnesses.len() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
