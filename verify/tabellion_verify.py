@@ -4,6 +4,9 @@
     tabellion_verify.py DIR [--vkey K] [--checkpoint F] [--witness K]... [--json]
         checks a whole data directory
 
+    tabellion_verify.py BUNDLE [--vkey K] [--json]
+        checks a bundle: the zip file, or the directory that was in it
+
     tabellion_verify.py --proof F.tlog-proof --vkey K [--witness K]... [--json]
         checks that the entry in a proof file is in the log with key K
 
@@ -40,6 +43,8 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+import zipfile
+import zlib
 
 U64_MAX = 2**64 - 1
 
@@ -50,6 +55,10 @@ class Refused(Exception):
     def __init__(self, what):
         super().__init__(what)
         self.what = what
+
+
+class Missing(Refused):
+    """A file that must be there is not."""
 
 
 class Usage(Exception):
@@ -143,6 +152,39 @@ def verify_inclusion(index, size, leaf, proof, root):
         raise Refused("the inclusion proof has too few hashes")
     if value != root:
         raise Refused("the inclusion proof does not lead to the checkpoint's root")
+
+
+def verify_consistency(old_size, old_root, size, root, proof):
+    """RFC 9162, section 2.1.4.2. The older tree has entries."""
+    if old_size == 0 or old_size > size:
+        raise Refused("a tree of %d is no beginning of one of %d" % (old_size, size))
+    if old_size == size:
+        if proof or old_root != root:
+            raise Refused("two trees of %d entries differ" % size)
+        return
+    proof = list(proof)
+    if old_size & (old_size - 1) == 0:
+        proof.insert(0, old_root)
+    if not proof:
+        raise Refused("the consistency proof has too few hashes")
+    node, last = old_size - 1, size - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    old_value = value = proof[0]
+    for sibling in proof[1:]:
+        if last == 0:
+            raise Refused("the consistency proof has too many hashes")
+        if node & 1 or node == last:
+            old_value, value = node_hash(sibling, old_value), node_hash(sibling, value)
+            while node & 1 == 0 and node != 0:
+                node, last = node >> 1, last >> 1
+        else:
+            value = node_hash(value, sibling)
+        node, last = node >> 1, last >> 1
+    if last != 0:
+        raise Refused("the consistency proof has too few hashes")
+    if old_value != old_root or value != root:
+        raise Refused("the consistency proof does not lead from the older root to the newer")
 
 
 # --- Keys and signed notes: c2sp.org/signed-note ------------------------------
@@ -997,6 +1039,252 @@ class Directory:
 # --- The command ---------------------------------------------------------------------
 
 
+# --- Bundles: docs/format.md, "The bundle" -----------------------------------------
+
+BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+BAG_MANIFEST, BAG_TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
+BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX = 2 * 2**30, 1000000
+
+CONTENTS = record(
+    {
+        "v": unsigned(32),
+        "selection": map_to(a_text),
+        "exchanges": list_of(
+            record({"exchange": a_text, "request": unsigned(64), "response": lambda v: v is None or unsigned(64)(v)}, {})
+        ),
+        "custody": list_of(unsigned(64)),
+    },
+    {},
+)
+
+
+def unpack(path):
+    """The files of a bundle by their paths below its directory."""
+    files, left = {}, BUNDLE_BYTES_MAX
+    if os.path.isdir(path):
+        for directory, _, names in os.walk(path, onerror=walk_failed):
+            for name in names:
+                full = os.path.join(directory, name)
+                if not stat.S_ISREG(os.lstat(full).st_mode):
+                    raise Refused("%r is no plain file" % name)
+                with open(full, "rb") as file:
+                    data = file.read(left + 1)
+                left -= len(data)
+                if left < 0 or len(files) == BUNDLE_FILES_MAX:
+                    raise Refused("it is larger than a bundle may be")
+                files[os.path.relpath(full, path).replace(os.sep, "/")] = data
+        return files
+    tops = set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                top, slash, name = member.filename.partition("/")
+                tops.add(top)
+                if not slash or any(step in ("", ".", "..") for step in member.filename.split("/")) or len(tops) > 1:
+                    raise Refused("it has a file outside of its directory")
+                with archive.open(member) as file:
+                    data = file.read(left + 1)
+                left -= len(data)
+                if left < 0 or len(files) == BUNDLE_FILES_MAX:
+                    raise Refused("it is larger than a bundle may be")
+                if name in files:
+                    raise Refused("it has the file %r twice" % name)
+                files[name] = data
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error, ValueError):
+        raise Refused("it is no zip file, or a damaged one")
+    return files
+
+
+class Bundle:
+    """Entries with a proof each against one checkpoint, their content, and the
+    record of the export, which commits to the list of all that."""
+
+    def __init__(self, files, key):
+        self.files, self.key = files, key
+        self.problems, self.facts, self.expected = [], {}, set()
+        self.notes = ["whether the log has more that was asked for, a bundle cannot show: ask for the log"]
+
+    def problem(self, name, what):
+        self.problems.append((name, what))
+
+    def file(self, name):
+        if name not in self.files:
+            raise Missing(name)
+        return self.files[name]
+
+    def verify(self):
+        for step in (self.manifests, self.payload):
+            try:
+                step()
+            except Missing as error:
+                self.problem(error.what, "is missing")
+
+    def manifests(self):
+        """Each file is in the one manifest in which it must be, and is what it says."""
+        if self.files.get("bagit.txt") != BAGIT:
+            self.problem("bagit.txt", "is missing or malformed")
+        for manifest, is_payload in ((BAG_MANIFEST, True), (BAG_TAG_MANIFEST, False)):
+            mine = {name for name in self.files if name.startswith("data/") == is_payload and name != BAG_TAG_MANIFEST}
+            listed = {}
+            try:
+                lines = self.file(manifest).decode("utf-8").split("\n")
+                if lines.pop() != "":
+                    raise Refused("does not end in a line feed")
+                for line in lines:
+                    digest, gap, name = line.partition("  ")
+                    if not gap or name in listed or name.startswith("data/") != is_payload or name == BAG_TAG_MANIFEST:
+                        raise Refused("is malformed")
+                    listed[name] = hex_hash(digest)
+            except (UnicodeDecodeError, Refused):
+                self.problem(manifest, "is malformed")
+                continue
+            for name, digest in listed.items():
+                if name not in self.files:
+                    self.problem(name, "is missing")
+                elif sha256(self.files[name]) != digest:
+                    self.problem(name, "is not the file that the manifest lists")
+            for name in sorted(mine - set(listed)):
+                self.problem(name, "is in no manifest")
+
+    def payload(self):
+        name = "data/log/log.vkey"
+        try:
+            own = VerifierKey(self.file(name).decode("utf-8").rstrip("\n"))
+        except (UnicodeDecodeError, Refused):
+            return self.problem(name, "is malformed")
+        if self.key is None:
+            self.key = own
+            self.notes.append("the key is the bundle's own: all that this says is that the bundle agrees with itself")
+        elif own.text != self.key.text:
+            self.problem(name, "is not the key that was given")
+        self.note = self.file("data/log/checkpoint")
+        try:
+            self.head = head = verify_checkpoint(self.note, self.key)
+        except Refused as error:
+            return self.problem("data/log/checkpoint", error.what)
+        self.facts.update(origin=head.origin, size=head.size, root=head.root.hex())
+        name = "data/bundle.json"
+        try:
+            contents = parse_json(self.file(name))
+            if not CONTENTS(contents) or contents["v"] != 1:
+                raise Refused("is malformed")
+        except Refused as error:
+            return self.problem(name, error.what)
+        seen = set()
+        for exchange in contents["exchanges"]:
+            request, response = exchange["request"], exchange["response"]
+            for index, kind in ((request, "exchange.request"), (response, "exchange.response")):
+                if index is not None:
+                    self.one(index, seen, kind, exchange["exchange"])
+            if response is not None and response < request:
+                self.problem(name, "has a response that stands before its request")
+        for index in contents["custody"]:
+            self.one(index, seen, "custody.", None)
+        for path in sorted(self.files):
+            if path.startswith(("data/entries/", "data/proofs/", "data/content/")) and path not in self.expected:
+                self.problem(path, "belongs to nothing that the bundle is of")
+        self.export()
+        self.facts.update(
+            selection=contents["selection"], exchanges=len(contents["exchanges"]), custody=len(contents["custody"])
+        )
+
+    def one(self, index, seen, kind, exchange):
+        """An entry, its proof, and the content that it names."""
+        name, proof_name = "data/entries/%d.json" % index, "data/proofs/%d.tlog-proof" % index
+        if index in seen:
+            return self.problem(name, "is there twice")
+        seen.add(index)
+        self.expected.update((name, proof_name))
+        try:
+            data, proof_data = self.file(name), self.file(proof_name)
+            try:
+                proof = Proof(proof_data)
+                if proof.index != index:
+                    raise Refused("is the proof of another entry")
+                if proof.checkpoint != self.note:
+                    raise Refused("leads to another checkpoint than the bundle's")
+                verify_inclusion(index, self.head.size, leaf_hash(data), proof.hashes, self.head.root)
+            except Refused as error:
+                self.problem(proof_name, error.what)
+            entry = parse_entry(data)
+            if not entry["kind"].startswith(kind) or exchange is not None and entry.get("exchange") != exchange:
+                raise Refused("is not the entry that the bundle says")
+            if exchange is not None and "content" in entry and "omitted" not in entry["content"]:
+                self.content(entry["content"])
+        except Missing as error:
+            self.problem(error.what, "is missing")
+        except Refused as error:
+            self.problem(name, error.what)
+
+    def content(self, content):
+        parts = content.get("parts")
+        if "manifest" in content:
+            parts = parse_manifest(self.part(content["manifest"]))["content"]
+        for part in parts:
+            if len(self.part(part["sha256"])) != part["bytes"]:
+                raise Refused("names a part with another length than it has")
+        frame, rest = self.part(parts[0]["sha256"]), parts[1:]
+        fetch = [functools.partial(self.part, part["sha256"]) for part in rest]
+        check_body(frame, fetch, content["bytes"], hex_hash(content["sha256"]))
+
+    def part(self, digest):
+        name = "data/content/" + digest
+        self.expected.add(name)
+        data = self.file(name)
+        if sha256(data) != hex_hash(digest):
+            raise Refused("names part %s, which does not have its hash" % digest)
+        return data
+
+    def export(self):
+        """The record of the export is in the log, the log is the bundle's, and
+        it commits to this payload."""
+        name = "export/entry.json"
+        data, proof_data = self.file(name), self.file("export/entry.tlog-proof")
+        consistency = self.file("export/consistency")
+        try:
+            later = Proof(proof_data).verify(data, self.key)
+        except Refused as error:
+            return self.problem("export/entry.tlog-proof", error.what)
+        try:
+            lines = consistency.decode("utf-8").split("\n")
+            if lines.pop() != "":
+                raise Refused("is malformed")
+            hashes = [base64_hash(line) for line in lines]
+            verify_consistency(self.head.size, self.head.root, later.size, later.root, hashes)
+        except UnicodeDecodeError:
+            self.problem("export/consistency", "is malformed")
+        except Refused as error:
+            self.problem("export/consistency", error.what)
+        try:
+            entry = parse_entry(data)
+            export = entry.get("export")
+            if entry["kind"] != "custody.export" or not isinstance(export, dict):
+                raise Refused("is no record of an export")
+            if export.get("manifest") != sha256(self.file(BAG_MANIFEST)).hex():
+                raise Refused("commits to another payload than this one")
+        except Refused as error:
+            return self.problem(name, error.what)
+        self.facts["exported"] = {member: entry[member] for member in ("time", "actor", "why") if member in entry}
+
+
+def is_bundle(path):
+    if os.path.isdir(path):
+        return os.path.exists(os.path.join(path, "bagit.txt"))
+    return os.path.isfile(path)
+
+
+def run_bundle(arguments):
+    key = key_argument(arguments.vkey) if arguments.vkey else None
+    try:
+        bundle = Bundle(unpack(arguments.directory), key)
+    except Refused as error:
+        return report(arguments, [(arguments.directory, error.what)], [], {})
+    bundle.verify()
+    return report(arguments, bundle.problems, bundle.notes, bundle.facts)
+
+
 def key_argument(value):
     """A key, or a file with one."""
     line = value
@@ -1039,6 +1327,8 @@ def report(arguments, problems, notes, facts):
 
 
 def run_directory(arguments):
+    if is_bundle(arguments.directory):
+        return run_bundle(arguments)
     if not os.path.isdir(arguments.directory):
         raise Usage("%s: no such directory" % arguments.directory)
     key = key_argument(arguments.vkey) if arguments.vkey else None
@@ -1098,7 +1388,7 @@ def run_exact(arguments):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Checks what a Tabellion log stores as evidence.")
-    parser.add_argument("directory", nargs="?", metavar="DIR", help="a data directory")
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="a data directory, or a bundle")
     parser.add_argument("--proof", metavar="F", help="a .tlog-proof file")
     parser.add_argument("--exact", metavar="FILE", help="a file that may be the exact bytes of a body or part")
     parser.add_argument("--vkey", metavar="K", help="the log's verifier key, or a file with it")

@@ -45,6 +45,8 @@ pub enum Kind {
     Heartbeat,
     /// Something passed and was not recorded.
     Gap,
+    /// A bundle was exported.
+    Export,
     /// One that a later version wrote.
     Other(String),
 }
@@ -60,6 +62,7 @@ impl Kind {
             Self::Recover => "custody.recover",
             Self::Heartbeat => "custody.heartbeat",
             Self::Gap => "custody.gap",
+            Self::Export => "custody.export",
             Self::Other(kind) => kind,
         }
     }
@@ -75,6 +78,7 @@ impl From<&str> for Kind {
             "custody.recover" => Self::Recover,
             "custody.heartbeat" => Self::Heartbeat,
             "custody.gap" => Self::Gap,
+            "custody.export" => Self::Export,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -216,6 +220,23 @@ pub struct Entry {
     /// Of `custody.gap`: what was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub gap: Option<Gap>,
+    /// Of a custody act: why, in the words of whoever did it; redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub why: Option<String>,
+    /// Of `custody.export`: what was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub export: Option<Export>,
+}
+
+/// What a bundle has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// SHA-256 of the bundle's `manifest-sha256.txt`.
+    pub manifest: Hash,
+    /// What was asked for; redacted.
+    pub selection: BTreeMap<String, String>,
+    /// How many exchanges the bundle has.
+    pub exchanges: u64,
 }
 
 /// The last entry of the session before.
@@ -426,6 +447,8 @@ impl Entry {
             key: None,
             former: None,
             gap: None,
+            why: None,
+            export: None,
         }
     }
 

@@ -13,6 +13,7 @@
 //! Foreign bytes give errors, never a panic.
 
 pub mod audit;
+pub mod bundle;
 pub mod checkpoint;
 pub mod content;
 pub mod entry;

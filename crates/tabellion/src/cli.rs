@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Write the proof that an exchange is in the log
     Prove(ProveArgs),
+    /// Write an evidence bundle: what an examiner checks without trusting whoever ran the log
+    Export(ExportArgs),
     /// Measure this machine
     Bench(BenchArgs),
     /// Print a script that completes commands and options
@@ -123,7 +125,7 @@ pub(crate) struct RedactArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A data directory, a log's URL, or a proof file [default: the configured data directory]
+    /// A data directory, a log's URL, a bundle or a proof file [default: the configured data directory]
     pub(crate) target: Option<String>,
     /// The log's public key, from elsewhere than the log itself: the key or a file that holds it
     #[arg(long, value_name = "K")]
@@ -210,6 +212,30 @@ pub(crate) struct ProveArgs {
     /// Write the proof here [default: standard output]
     #[arg(short, long, value_name = "F")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Words that the exchanges must have, as for `search`
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) query: Option<String>,
+    /// The exchanges of this case
+    #[arg(long, conflicts_with = "query")]
+    pub(crate) case: Option<String>,
+    /// This exchange; may be given more than once
+    #[arg(long, value_name = "ID", conflicts_with_all = ["query", "case"])]
+    pub(crate) id: Vec<String>,
+    /// The bundle, a zip file
+    #[arg(short, long, value_name = "F.zip")]
+    pub(crate) output: PathBuf,
+    /// Why it is handed out; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    /// Prove against this older checkpoint instead of the newest
+    #[arg(long, value_name = "F")]
+    pub(crate) checkpoint: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

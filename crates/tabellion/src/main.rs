@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod commands;
 mod config;
+mod custody;
 mod external;
 mod failure;
 mod indexer;

@@ -28,6 +28,8 @@ use crate::secrets::Secrets;
 const LABEL_CHARS_MAX: usize = 256;
 /// The longest method and path that is kept, in characters.
 const OPERATION_CHARS_MAX: usize = 2_000;
+/// The longest reason for a custody act that is kept, in characters.
+const WHY_CHARS_MAX: usize = 2_000;
 /// Tags beyond these are left out.
 pub(crate) const TAGS_MAX: usize = 32;
 /// An entry longer than this puts its lists into a manifest. Less than a leaf's 65,535 bytes.
@@ -387,6 +389,11 @@ impl Draft {
     /// Redacts a short text that a caller or a provider chose, and counts what was found.
     pub(crate) fn label(&mut self, notary: &Notary, text: &str) -> String {
         self.short(notary, text, LABEL_CHARS_MAX)
+    }
+
+    /// Why somebody does something, redacted.
+    pub(crate) fn why(&mut self, notary: &Notary, text: &str) {
+        self.entry.why = Some(self.short(notary, text, WHY_CHARS_MAX));
     }
 
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an

@@ -13,6 +13,8 @@ pub(crate) struct Secrets {
     pub(crate) token: Zeroizing<[u8; 32]>,
     /// Makes salts of commitments.
     pub(crate) salt: Zeroizing<[u8; 32]>,
+    /// Shows to a running server that a command is its owner's. Whoever can read the keys directory has it.
+    pub(crate) local: Zeroizing<[u8; 32]>,
 }
 
 impl Secrets {
@@ -20,7 +22,7 @@ impl Secrets {
     pub(crate) fn open(keys: &Path) -> Result<Self, Failure> {
         let store = DiskStore::new(RealDisk::new(keys));
         let fresh = store.read("signed")?.is_none();
-        Ok(Self { token: secret(&store, "token.key", fresh)?, salt: secret(&store, "salt.key", fresh)? })
+        Self::read(&store, fresh)
     }
 
     /// The secrets of a log that exists; `None` when there are none here.
@@ -29,7 +31,16 @@ impl Secrets {
         if store.read("token.key")?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { token: secret(&store, "token.key", false)?, salt: secret(&store, "salt.key", false)? }))
+        Self::read(&store, false).map(Some)
+    }
+
+    fn read(store: &dyn Store, fresh: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            token: secret(store, "token.key", fresh)?,
+            salt: secret(store, "salt.key", fresh)?,
+            // Nothing that is recorded hangs on it, so a lost one is made anew.
+            local: secret(store, "local.key", true)?,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::api;
 use crate::config::{Config, Fail};
+use crate::custody;
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
@@ -52,7 +53,7 @@ impl Server {
     /// Opens the log and starts listening.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let metrics = Arc::new(Metrics::new());
-        let notary = open(config, metrics.clone())?;
+        let (notary, secrets) = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
 
         let upstreams =
@@ -86,7 +87,8 @@ impl Server {
             tokio::spawn(listen(gateway, limits, stop, move |request| pipeline.clone().handle(request)))
         };
         let console_done = {
-            let router = api::router(notary.clone(), config.gateway.request_bytes_max);
+            let desk = custody::Desk { notary: notary.clone(), local: Arc::new(secrets.local) };
+            let router = api::router(notary.clone(), config.gateway.request_bytes_max).merge(custody::router(desk));
             let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
@@ -134,12 +136,12 @@ impl Server {
         let stopped = append_custody(&self.notary, Draft::new(Kind::Stop, None)).await;
         let ledger = self.notary.ledger().clone();
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
-        stopped
+        stopped.map(drop)
     }
 }
 
 /// Opens the log for writing.
-fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> {
+fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
     let keys = config.keys();
     let options = Options {
         origin: config.origin(),
@@ -150,7 +152,28 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let secrets = Secrets::open(&keys)?;
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
-    Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)))
+    Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
+}
+
+/// The console of the server that runs, or ran, over a data directory.
+pub(crate) fn console_of(data: &Path) -> Result<Option<String>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Addresses {
+        console: String,
+    }
+    let bytes = DiskStore::new(RealDisk::new(data)).read(ADDRESSES)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { console }| console))
+}
+
+/// Opens the log for one custody act, in a session of its own. Returns the act's index.
+pub(crate) async fn record_alone(config: &Config, act: custody::Act) -> Result<u64, Failure> {
+    let (notary, _) = open(config, Arc::new(Metrics::new()))?;
+    recover(&notary).await?;
+    let recorded = act.append(&notary).await;
+    let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;
+    let ledger = notary.ledger().clone();
+    let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+    stopped.and(recorded)
 }
 
 /// Says in the log that recording starts, and where it last ended; then closes what was under way at that time. Returns
@@ -238,15 +261,16 @@ async fn beat(notary: Arc<Notary>, every: Duration) {
     }
 }
 
-async fn append_custody(notary: &Notary, mut draft: Draft) -> Result<(), Failure> {
+/// Appends a custody entry; returns its index once it is durable.
+pub(crate) async fn append_custody(notary: &Notary, mut draft: Draft) -> Result<u64, Failure> {
     notary.metrics.custody(draft.entry.kind.as_str().trim_start_matches("custody."));
     draft.state_policy();
     append(notary, draft).await
 }
 
-async fn append(notary: &Notary, draft: Draft) -> Result<(), Failure> {
+async fn append(notary: &Notary, draft: Draft) -> Result<u64, Failure> {
     let appended = notary.append(draft).await;
-    appended.map(drop).map_err(|error| Failure::environment("cannot write to the log").because(error))
+    appended.map_err(|error| Failure::environment("cannot write to the log").because(error))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {

@@ -1,11 +1,13 @@
 //! The commands, one module each.
 
 mod bench;
+mod bundle;
 mod demo;
 mod detect;
+mod export;
 mod prove;
 mod search;
-mod serve;
+pub(crate) mod serve;
 mod show;
 mod verify;
 
@@ -32,6 +34,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Search(args) => search::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -41,6 +41,14 @@ pub(crate) fn find(log: &Log, query: &Query) -> Result<Vec<Hit>, Failure> {
     index.search(query).map_err(|error| failed(&error))
 }
 
+/// A text as the log has it.
+pub(super) fn redacted(log: &Log, text: &str) -> Result<String, Failure> {
+    Ok(match Secrets::existing(&log.config.keys())? {
+        Some(secrets) => policy::redactor(&log.config.redaction.policy, &secrets)?.text(text).text,
+        None => text.to_owned(),
+    })
+}
+
 /// What the arguments ask for; `None` when nothing can match. What the log holds redacted is redacted here too.
 fn query(args: &SearchArgs, log: &Log) -> Result<Option<Query>, Failure> {
     let secrets = Secrets::existing(&log.config.keys())?;

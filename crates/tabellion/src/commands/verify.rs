@@ -12,6 +12,7 @@ use tabellion_evidence::note::VerifierKey;
 use tabellion_gateway::dialect::Kind;
 use tabellion_gateway::{Upstream, Upstreams, read_body};
 
+use super::bundle;
 use super::serve::runtime;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
@@ -124,9 +125,12 @@ impl Source for Remote {
 
 fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ended {
     let bytes = read(path)?;
+    if bytes.starts_with(bundle::ZIP_MAGIC) {
+        return bundle::run(path, &bytes, options.vkey.as_ref(), json);
+    }
     if !bytes.starts_with(PROOF_MAGIC) {
         return Err(Failure::usage(format!("{} is not a proof", path.display()))
-            .hint("verify takes a data directory, a log's URL or a .tlog-proof"));
+            .hint("verify takes a data directory, a log's URL, a bundle or a .tlog-proof"));
     }
     let beside = config.data.join("log.vkey");
     if options.vkey.is_none() && beside.is_file() {
@@ -212,6 +216,6 @@ fn print_proof(report: &ProofReport) -> Result<(), Failure> {
     ui::result(verdict(report.verified))
 }
 
-fn verdict(verified: bool) -> &'static str {
+pub(super) fn verdict(verified: bool) -> &'static str {
     if verified { "verified" } else { "NOT VERIFIED" }
 }

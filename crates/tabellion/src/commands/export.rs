@@ -1,0 +1,333 @@
+//! `tabellion export`
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tabellion_evidence::bundle::{self, Contents, Files};
+use tabellion_evidence::checkpoint::{self, Checkpoint};
+use tabellion_evidence::entry::{Entry, Heading, Kind, Manifest};
+use tabellion_evidence::proof::Proof;
+use tabellion_evidence::tile;
+use tabellion_evidence::tree::{self, Hash, sha256};
+use tabellion_ledger::Catalog;
+use tabellion_search::Query;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use super::{Log, search};
+use crate::cli::ExportArgs;
+use crate::custody::{self, Act, What};
+use crate::failure::Failure;
+use crate::{Ended, ui};
+
+/// More is not put together in memory; a selection that has more is several bundles.
+const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+
+/// The reference verifier, as every bundle carries it.
+const VERIFIER: &str = include_str!("../../../../verify/tabellion_verify.py");
+const VERIFY: &str = include_str!("../../../../defaults/bundle/VERIFY.md");
+/// What somebody has to complete and sign. They name the hash of the payload, so they are no part of it.
+const DRAFTS: [(&str, &str); 4] = [
+    ("letter.md", include_str!("../../../../defaults/bundle/letter.md")),
+    ("certificate-fre-902-13.md", include_str!("../../../../defaults/bundle/certificate-fre-902-13.md")),
+    ("certificate-fre-902-14.md", include_str!("../../../../defaults/bundle/certificate-fre-902-14.md")),
+    ("certificate-bsa-63.md", include_str!("../../../../defaults/bundle/certificate-bsa-63.md")),
+];
+
+/// 1. Put the payload together. Nobody has it yet.
+/// 2. Record the export, with the hash of the payload's manifest. A crash from here on: the log says that a bundle was
+///    handed out that nobody has, which is the right way to be wrong.
+/// 3. Add the record's own proof, and write the file.
+pub(crate) fn run(args: &ExportArgs) -> Ended {
+    let log = Log::open(&args.log)?;
+    let catalog = log.catalog()?;
+    let (selection, exchanges) = select(args, &log, &catalog)?;
+    let head = Head::of(&log, args.checkpoint.as_deref())?;
+    let (mut files, contents) = payload(&log, &catalog, &head, selection.clone(), exchanges)?;
+    let manifest = bundle::manifest(files.iter().filter(|(path, _)| bundle::is_payload(path)));
+    let manifest_hash = sha256(&manifest);
+    let count = contents.exchanges.len() as u64;
+    files.insert(bundle::MANIFEST.to_owned(), manifest.into_bytes());
+
+    let what = What::Export { manifest: manifest_hash, selection, exchanges: count };
+    let act = Act { actor: custody::operator(), why: args.reason.clone(), what };
+    let index = custody::record(&log.config, &log.reader, act)?;
+
+    let proof = log.reader.prove(index)?;
+    files.insert(bundle::EXPORT_ENTRY.to_owned(), proof.extra.clone().unwrap_or_default());
+    let later = checkpoint::verify(proof.checkpoint.as_bytes(), &log.reader.vkey()?)
+        .map_err(|error| Failure::evidence("the log's own checkpoint does not verify").because(error))?;
+    let hashes = tree::consistency_proof(head.checkpoint.size, later.size, &log.reader.tiles())
+        .map_err(|error| Failure::evidence("the log does not extend the checkpoint").because(error))?;
+    let hashes: String = hashes.iter().map(|hash| hash.to_base64() + "\n").collect();
+    files.insert(bundle::EXPORT_CONSISTENCY.to_owned(), hashes.into_bytes());
+    files.insert(bundle::EXPORT_PROOF.to_owned(), proof.to_text().into_bytes());
+    add_tags(&mut files, &head, &contents);
+
+    // What is handed out is checked first, as whoever receives it will.
+    let checked = bundle::verify(&files, Some(&log.reader.vkey()?));
+    if let Some(problem) = checked.problems.first() {
+        return Err(Failure::evidence(format!("the bundle would not verify: {problem}"))
+            .hint("run `tabellion verify`: the log may be damaged"));
+    }
+    write_zip(&args.output, &files)?;
+    ui::note(format!(
+        "{count} exchanges, {} parts of content, {} custody entries; the export is entry {index}",
+        checked.parts, checked.custody
+    ));
+    ui::note(format!("check it with: tabellion verify {}", args.output.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tree head that the proofs lead to.
+struct Head {
+    note: Vec<u8>,
+    checkpoint: Checkpoint,
+}
+
+impl Head {
+    fn of(log: &Log, older: Option<&Path>) -> Result<Self, Failure> {
+        let note = match older {
+            None => log.reader.checkpoint_note()?,
+            Some(path) => std::fs::read(path)
+                .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?,
+        };
+        let checkpoint = checkpoint::verify(&note, &log.reader.vkey()?)
+            .map_err(|error| Failure::evidence("the checkpoint is not one of this log's").because(error))?;
+        Ok(Self { note, checkpoint: checkpoint.into_inner() })
+    }
+}
+
+/// What is asked for, as it goes on the record, and the exchanges that it is.
+type Selected = (BTreeMap<String, String>, Vec<bundle::Exchange>);
+
+fn select(args: &ExportArgs, log: &Log, catalog: &Catalog) -> Result<Selected, Failure> {
+    let (name, said, ids) = if !args.id.is_empty() {
+        ("id", args.id.join(" "), args.id.clone())
+    } else {
+        let query = Query { limit: usize::MAX, ..Query::default() };
+        let (name, text, query) = match (&args.case, &args.query) {
+            (Some(case), _) => {
+                let case = search::redacted(log, case)?;
+                ("case", case.clone(), Query { case: Some(case), ..query })
+            }
+            (None, Some(text)) => {
+                let text = search::redacted(log, text)?;
+                ("query", text.clone(), Query { text: Some(text), ..query })
+            }
+            (None, None) => return Err(Failure::usage("say what: --case, --id or words")),
+        };
+        (name, text, search::find(log, &query)?.into_iter().map(|hit| hit.exchange).collect())
+    };
+    if ids.is_empty() {
+        return Err(Failure::evidence("the log has no such exchange"));
+    }
+    let mut exchanges = Vec::new();
+    for id in ids {
+        let found = log.exchange(catalog, &id)?;
+        // A response without its request is damage, which `verify` reports.
+        let request =
+            found.request.ok_or_else(|| Failure::evidence(format!("the request of {id} is not in the log")))?;
+        exchanges.push(bundle::Exchange { exchange: found.id, request, response: found.response });
+    }
+    exchanges.sort_unstable_by_key(|exchange| exchange.request);
+    exchanges.dedup();
+    Ok((BTreeMap::from([(name.to_owned(), said)]), exchanges))
+}
+
+fn payload(
+    log: &Log,
+    catalog: &Catalog,
+    head: &Head,
+    selection: BTreeMap<String, String>,
+    mut exchanges: Vec<bundle::Exchange>,
+) -> Result<(Files, Contents), Failure> {
+    let mut payload = Payload { log, catalog, head, files: Files::new(), bytes: 0 };
+    let size = head.checkpoint.size;
+    exchanges.retain(|exchange| exchange.request < size);
+    for exchange in &mut exchanges {
+        exchange.response = exchange.response.filter(|response| *response < size);
+        let mut readable = format!("exchange  {}\n", exchange.exchange);
+        for (side, index) in [("request", Some(exchange.request)), ("response", exchange.response)] {
+            let Some(index) = index else { continue };
+            let entry = payload.add_entry(index)?;
+            readable.push_str(&format!("\n{side}, entry {index}, {}\n", entry.time));
+            payload.add_content(&entry, &mut readable)?;
+        }
+        payload.add(format!("data/readable/{}.txt", exchange.exchange), readable.into_bytes())?;
+    }
+    let custody = custody_entries(log, size)?;
+    let mut lines = String::new();
+    for &index in &custody {
+        payload.add_entry(index)?;
+        let entry = &payload.files[&bundle::entry_path(index)];
+        lines.push_str(&format!("{{\"index\":{index},\"entry\":{}}}\n", String::from_utf8_lossy(entry)));
+    }
+    payload.add("data/custody.jsonl".to_owned(), lines.into_bytes())?;
+    let contents = Contents { v: bundle::VERSION, selection, exchanges, custody };
+    let text = serde_json::to_vec_pretty(&contents)
+        .map_err(|error| Failure::internal("cannot write the contents").because(error))?;
+    payload.add(bundle::CONTENTS.to_owned(), text)?;
+    payload.add(bundle::CHECKPOINT.to_owned(), head.note.clone())?;
+    payload.add(bundle::VKEY.to_owned(), format!("{}\n", log.reader.vkey()?).into_bytes())?;
+    Ok((payload.files, contents))
+}
+
+/// The custody entries of a log of `size` entries. Heartbeats say that nothing happened.
+fn custody_entries(log: &Log, size: u64) -> Result<Vec<u64>, Failure> {
+    let mut found = Vec::new();
+    for number in 0..size.div_ceil(tile::WIDTH) {
+        for (index, entry) in (number * tile::WIDTH..).zip(log.reader.entries(number, size)?) {
+            let kind = Heading::parse(&entry).map(|heading| heading.kind);
+            if kind.is_ok_and(|kind| kind.as_str().starts_with("custody.") && kind != Kind::Heartbeat) {
+                found.push(index);
+            }
+        }
+    }
+    Ok(found)
+}
+
+struct Payload<'a> {
+    log: &'a Log,
+    catalog: &'a Catalog,
+    head: &'a Head,
+    files: Files,
+    bytes: usize,
+}
+
+impl Payload<'_> {
+    fn add(&mut self, path: String, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.bytes += bytes.len();
+        if self.bytes > PAYLOAD_BYTES_MAX {
+            return Err(Failure::usage("the selection is larger than a bundle may be (1 GiB)")
+                .hint("export it in several bundles, or hand out a copy of the log"));
+        }
+        self.files.insert(path, bytes);
+        Ok(())
+    }
+
+    fn add_entry(&mut self, index: u64) -> Result<Entry, Failure> {
+        let size = self.head.checkpoint.size;
+        let bytes = self.log.reader.entry(index, size)?;
+        let hashes = tree::inclusion_proof(index, size, &self.log.reader.tiles())
+            .map_err(|error| Failure::evidence("the log cannot prove one of its entries").because(error))?;
+        let checkpoint = String::from_utf8_lossy(&self.head.note).into_owned();
+        let proof = Proof { extra: Some(bytes.clone()), index, hashes, checkpoint };
+        let entry =
+            Entry::parse(&bytes).map_err(|error| Failure::evidence("an entry cannot be read").because(error))?;
+        self.add(bundle::entry_path(index), bytes)?;
+        self.add(bundle::proof_path(index), proof.to_text().into_bytes())?;
+        Ok(entry)
+    }
+
+    /// Adds the parts that an entry names, and their text to what is for reading.
+    fn add_content(&mut self, entry: &Entry, readable: &mut String) -> Result<(), Failure> {
+        let facts =
+            [("operation", &entry.operation), ("model", &entry.model), ("case", &entry.case), ("actor", &entry.actor)];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                readable.push_str(&format!("{name:<10}{}\n", ui::plain(value)));
+            }
+        }
+        if let Some(outcome) = entry.outcome {
+            readable.push_str(&format!("outcome   {outcome}\n"));
+        }
+        let Some(content) = &entry.content else { return Ok(()) };
+        if let Some(omitted) = content.omitted {
+            readable.push_str(&format!("no content: {omitted:?}\n"));
+            return Ok(());
+        }
+        let manifest;
+        let parts = match &content.manifest {
+            None => &content.parts,
+            Some(hash) => {
+                let bytes = self.part(hash)?;
+                manifest = Manifest::parse(&bytes)
+                    .map_err(|error| Failure::evidence("a manifest cannot be read").because(error))?;
+                self.add(bundle::part_path(hash), bytes)?;
+                &manifest.content
+            }
+        };
+        for part in parts {
+            let bytes = self.part(&part.sha256)?;
+            // The zero bytes of a frame stand for the parts after it.
+            let text = String::from_utf8_lossy(&bytes).replace('\0', "…");
+            readable.push_str(&format!("{:<9} {}\n", part.role, ui::plain(&text)));
+            self.add(bundle::part_path(&part.sha256), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn part(&self, hash: &Hash) -> Result<Vec<u8>, Failure> {
+        self.catalog.part(&self.log.reader, hash)?.ok_or_else(|| {
+            Failure::evidence(format!("part {hash} is missing from the log")).hint("run `tabellion verify`")
+        })
+    }
+}
+
+/// What the drafts and `VERIFY.md` leave room for.
+fn facts(head: &Head, contents: &Contents, manifest: Hash) -> Vec<(&'static str, String)> {
+    let selection = contents.selection.iter();
+    let selection: Vec<_> = selection.map(|(name, value)| format!("{name} `{}`", ui::plain(value))).collect();
+    vec![
+        ("{origin}", head.checkpoint.origin.clone()),
+        ("{size}", head.checkpoint.size.to_string()),
+        ("{root}", head.checkpoint.root.to_string()),
+        ("{selection}", selection.join(", ")),
+        ("{exchanges}", contents.exchanges.len().to_string()),
+        ("{custody}", contents.custody.len().to_string()),
+        ("{manifest}", manifest.to_string()),
+        ("{version}", env!("CARGO_PKG_VERSION").to_owned()),
+    ]
+}
+
+fn filled(template: &str, facts: &[(&str, String)]) -> String {
+    facts.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// Adds everything that is not payload.
+fn add_tags(files: &mut Files, head: &Head, contents: &Contents) {
+    let facts = facts(head, contents, sha256(&files[bundle::MANIFEST]));
+    let payload = files.iter().filter(|(path, _)| bundle::is_payload(path));
+    let (count, bytes) = payload.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()));
+    let info = format!(
+        "Source-Organization: {}\nExternal-Description: {} exchanges of an AI system, with proofs\n\
+         Bag-Software-Agent: tabellion {}\nPayload-Oxum: {bytes}.{count}\n",
+        head.checkpoint.origin,
+        contents.exchanges.len(),
+        env!("CARGO_PKG_VERSION"),
+    );
+    files.insert("bagit.txt".to_owned(), bundle::BAGIT.as_bytes().to_vec());
+    files.insert("bag-info.txt".to_owned(), info.into_bytes());
+    files.insert("VERIFY.md".to_owned(), filled(VERIFY, &facts).into_bytes());
+    for (name, draft) in DRAFTS {
+        files.insert(format!("drafts/{name}"), filled(draft, &facts).into_bytes());
+    }
+    files.insert("verify.py".to_owned(), VERIFIER.as_bytes().to_vec());
+    let tags = bundle::manifest(files.iter().filter(|(path, _)| !bundle::is_payload(path)));
+    files.insert(bundle::TAG_MANIFEST.to_owned(), tags.into_bytes());
+}
+
+/// The same files make the same bytes: in the order of their names, without times.
+fn write_zip(output: &Path, files: &Files) -> Result<(), Failure> {
+    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or("bundle");
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {error}", output.display()));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, bytes) in files {
+        zip.start_file(format!("{name}/{path}"), options).map_err(|error| failed(&error))?;
+        zip.write_all(bytes).map_err(|error| failed(&error))?;
+    }
+    let bytes = zip.finish().map_err(|error| failed(&error))?.into_inner();
+    // Whole or not at all.
+    let partial = output.with_extension("zip.partial");
+    let mut file = std::fs::File::create(&partial).map_err(|error| failed(&error))?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
+    std::fs::rename(&partial, output).map_err(|error| failed(&error))
+}
