@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tabellion_evidence::audit::Name;
 use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::tree::Frontier;
 use tabellion_evidence::{Hash, checkpoint, content, entry, proof, tile, tree};
@@ -208,6 +210,22 @@ fn entries() {
         // What we write reads the same, whatever stood in between.
         let again = read.to_bytes().expect("what was read can be written");
         Some(entry::Entry::parse(&again).as_ref() == Ok(&read))
+    });
+}
+
+#[test]
+fn records() {
+    run("record", |case| {
+        let rules = Rules { key: Some(Name::of(&case.text("vkey"))), ..Rules::default() };
+        let mut sessions = Sessions::new(rules);
+        let mut whole = true;
+        let entries: Vec<String> = case.read("entries");
+        for (index, entry) in (0..).zip(&entries) {
+            let entry = entry::Entry::parse(entry.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            sessions.take(index, &Said::of(&entry), &mut |_| whole = false);
+        }
+        sessions.finish(&mut |_| whole = false);
+        whole.then_some(true)
     });
 }
 
