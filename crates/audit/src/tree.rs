@@ -279,16 +279,13 @@ pub(crate) fn root_of_tiles(source: &dyn Source, size: u64, of: u64) -> Result<R
     }
 }
 
-/// Holds the entries of some bundles against the checkpoint through the tiles
-/// above them, from the root down: each tile is proven by the one above it,
-/// and those at the right edge by the root.
-pub(crate) fn check_range(
+/// Holds the root of the tiles at the right edge against the checkpoint. The
+/// root, and whether it is the signed one.
+pub(crate) fn check_edge(
     source: &dyn Source,
     head: &Checkpoint,
-    entries: &Entries,
-    checked: &mut Checked,
     problems: &mut Problems,
-) -> Result<Option<Hash>, SourceError> {
+) -> Result<(Option<Hash>, bool), SourceError> {
     let root = match root_of_tiles(source, head.size, head.size)? {
         Ok(root) => Some(root),
         Err(problem) => {
@@ -300,35 +297,45 @@ pub(crate) fn check_range(
     if root.is_some() && !proven {
         problems.push(Problem::RootOfTiles { file: CHECKPOINT.to_owned() });
     }
+    Ok((root, proven))
+}
+
+/// A tile's hashes, and whether they are proven.
+type Row = Vec<(Hash, bool)>;
+
+/// Holds the entries of some bundles against the checkpoint through the tiles
+/// above them, from the root down: each tile is proven by the one above it,
+/// and those at the right edge by the root, if that is `proven`.
+pub(crate) fn check_range(
+    source: &dyn Source,
+    head: &Checkpoint,
+    proven: bool,
+    entries: &Entries,
+    checked: &mut Checked,
+    problems: &mut Problems,
+) -> Result<(), SourceError> {
     let bundles = (entries.leaves.len() as u64).div_ceil(WIDTH);
     if bundles == 0 {
-        return Ok(root);
+        return Ok(());
     }
     // Hashes of the level above, by position, with whether they are proven.
     let (first, last) = (entries.first, entries.first + bundles - 1);
-    let mut above: Vec<(Hash, bool)> = Vec::new();
+    let mut above: Row = Vec::new();
     for level in (0..8_u8).rev() {
         let shift = 8 * u32::from(level);
         let (from, to) = (first >> shift, last >> shift);
-        let mut hashes = Vec::new();
-        for index in from..=to {
-            let width = head.size.checked_shr(shift).unwrap_or(0).saturating_sub(index * WIDTH).min(WIDTH) as u16;
-            if width == 0 {
-                continue;
-            }
-            let id = TileId { level, index, width };
-            let found = read_tile(source, id)?;
-            checked.tiles += 1;
-            let Some(bytes) = found else {
-                problems.push(Problem::Missing { file: tile_file(id) });
-                hashes.extend(std::iter::repeat_n((Hash([0; 32]), false), usize::from(width)));
-                continue;
+        let width =
+            |index: u64| head.size.checked_shr(shift).unwrap_or(0).saturating_sub(index * WIDTH).min(WIDTH) as u16;
+        let check = |index: u64| -> Result<(Row, Option<Problem>), SourceError> {
+            let id = TileId { level, index, width: width(index) };
+            let unknown = || vec![(Hash([0; 32]), false); usize::from(id.width)];
+            let Some(bytes) = read_tile(source, id)? else {
+                return Ok((unknown(), Some(Problem::Missing { file: tile_file(id) })));
             };
-            let Some(tile) = audit::tile_hashes(&bytes, width) else {
-                problems.push(Problem::TileLength { file: tile_file(id), width });
-                hashes.extend(std::iter::repeat_n((Hash([0; 32]), false), usize::from(width)));
-                continue;
+            let Some(tile) = audit::tile_hashes(&bytes, id.width) else {
+                return Ok((unknown(), Some(Problem::TileLength { file: tile_file(id), width: id.width })));
             };
+            let mut problem = None;
             let right = if id.is_full() {
                 // Its own hash stands at `index` of the level above, of which
                 // `above` holds what begins with the first tile there.
@@ -336,7 +343,7 @@ pub(crate) fn check_range(
                 match above.get((index - start) as usize) {
                     Some(&(hash, true)) if audit::subtree_root(&tile) == hash => true,
                     Some((_, true)) => {
-                        problems.push(Problem::TileAbove { file: tile_file(id) });
+                        problem = Some(Problem::TileAbove { file: tile_file(id) });
                         false
                     }
                     _ => false,
@@ -344,15 +351,28 @@ pub(crate) fn check_range(
             } else {
                 proven
             };
-            hashes.extend(tile.into_iter().map(|hash| (hash, right)));
+            Ok((tile.into_iter().map(|hash| (hash, right)).collect(), problem))
+        };
+        let rows: Vec<(Row, Option<Problem>)> =
+            (from..=to).into_par_iter().filter(|&index| width(index) > 0).map(check).collect::<Result<_, _>>()?;
+        let mut hashes = Vec::with_capacity(rows.iter().map(|(row, _)| row.len()).sum());
+        // One that reaches back before these entries was counted with those.
+        let starts_here = |index: u64| first == 0 || index << shift >= first;
+        checked.tiles += (from..=to).filter(|&index| width(index) > 0 && starts_here(index)).count() as u64;
+        for (row, problem) in rows {
+            hashes.extend(row);
+            problems.extend(problem);
         }
         above = hashes;
     }
     let start = first * WIDTH;
     for (position, (leaf, (hash, right))) in entries.leaves.iter().zip(&above).enumerate() {
+        if leaf == hash {
+            continue;
+        }
         let entry = start + position as u64;
         let index = entry / WIDTH;
-        if leaf == hash || entries.unreadable.contains(&index) {
+        if entries.unreadable.contains(&index) {
             continue;
         }
         let width = width_of(index, head.size);
@@ -363,5 +383,38 @@ pub(crate) fn check_range(
             problems.push(Problem::Disagree { file, tile: tile_file(TileId { level: 0, index, width }), entry });
         }
     }
-    Ok(root)
+    Ok(())
+}
+
+/// Tiles of other widths than a tree of this size has, held against those that
+/// it has, as far as both go. Gives how many, and how many of them go on beyond
+/// the tree's end.
+pub(crate) fn older_tiles(
+    source: &dyn Source,
+    size: u64,
+    files: &Files,
+    problems: &mut Problems,
+) -> Result<(u64, u64), SourceError> {
+    let (mut tiles, mut beyond) = (0, 0);
+    for &id in &files.tiles {
+        let has = size.checked_shr(8 * u32::from(id.level)).unwrap_or(0).saturating_sub(id.index.saturating_mul(WIDTH));
+        let has = has.min(WIDTH) as u16;
+        if has == id.width {
+            continue;
+        }
+        beyond += u64::from(id.width > has);
+        // A partial one may be gone by now.
+        let Some(bytes) = source.read(&tile_file(id))? else { continue };
+        tiles += 1;
+        let file = tile_file(id);
+        if bytes.len() != usize::from(id.width) * Hash::BYTES {
+            problems.push(Problem::TileLength { file, width: id.width });
+        } else if has > 0
+            && let Some(right) = read_tile(source, TileId { width: has, ..id })?
+            && let Some(hash) = bytes.chunks(Hash::BYTES).zip(right.chunks(Hash::BYTES)).position(|(a, b)| a != b)
+        {
+            problems.push(Problem::Tile { file, hash: hash as u16 });
+        }
+    }
+    Ok((tiles, beyond))
 }

@@ -13,7 +13,7 @@
 //! a byte of an entry or a part.
 
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::checkpoint::CheckpointError;
@@ -352,6 +352,20 @@ pub enum Problem {
     /// A proof file does not hold the entry that it is about.
     #[error("the proof does not hold the entry that it is about")]
     ProofEntry,
+    /// A state that somebody kept is of another log, or of another version.
+    #[error("the state is refused: {why}")]
+    State {
+        /// Why.
+        why: &'static str,
+    },
+    /// What a check found that is made elsewhere: of anchors, of a policy.
+    #[error("{text}")]
+    Outside {
+        /// Its short word.
+        code: &'static str,
+        /// What it found.
+        text: String,
+    },
     /// Something is missing, twice or out of order, by its number.
     #[error(transparent)]
     Numbering(#[from] Numbering),
@@ -403,6 +417,8 @@ impl Problem {
             Self::Body { .. } => "body",
             Self::Proof { .. } => "proof",
             Self::ProofEntry => "proof-entry",
+            Self::State { .. } => "state",
+            Self::Outside { code, .. } => code,
             Self::Numbering(numbering) => numbering.code(),
         }
     }
@@ -654,8 +670,20 @@ pub enum Side {
 }
 
 /// An id in 32 bytes: itself, or of one that does not fit its SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, std::hash::Hash)]
 pub struct Name([u8; 32]);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Hash(self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Hash::deserialize(deserializer).map(|hash| Self(hash.0))
+    }
+}
 
 impl Name {
     /// The name of an id.

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::Name;
 use crate::entry::{Entry, Kind};
@@ -234,7 +234,7 @@ impl Numbering {
 }
 
 /// A loss that the log declares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredGap {
     /// The `custody.gap`.
     pub entry: u64,
@@ -245,7 +245,7 @@ pub struct DeclaredGap {
 }
 
 /// What the sessions of a log come to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completeness {
     /// How many sessions there are.
     pub sessions: u64,
@@ -286,7 +286,7 @@ pub struct Rules {
     pub listed_max: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
     first: u64,
     last: u64,
@@ -303,9 +303,10 @@ struct Session {
     newest: Option<i64>,
 }
 
-/// The fold.
-#[derive(Debug, Clone, Default)]
+/// The fold. It can be written down and taken up again; the rules are given anew.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sessions {
+    #[serde(skip)]
     rules: Rules,
     sessions: BTreeMap<Name, Session>,
     /// The newest session that writes the log.
@@ -318,6 +319,11 @@ impl Sessions {
     /// Nothing taken in yet.
     pub fn new(rules: Rules) -> Self {
         Self { rules, ..Self::default() }
+    }
+
+    /// Goes on with what was taken in before.
+    pub fn resume(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Takes in the next entry, and hands over what is wrong with it.

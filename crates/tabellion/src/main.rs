@@ -12,6 +12,7 @@ mod notary;
 mod pipeline;
 mod policy;
 mod presidio;
+mod remote;
 mod secrets;
 mod serve;
 mod ui;
