@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::entry::{Content, Entry};
+use tabellion_evidence::scan;
 use tabellion_evidence::sessions::Said;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
@@ -210,6 +211,13 @@ impl Entries {
     ) -> Result<(), SourceError> {
         self.checked.entries += 1;
         self.checked.entry_bytes += bytes.len() as u64;
+        // Most entries can be read fast. Those that speak of a body are read again to check it.
+        if let Some((facts, has_body)) = scan::facts(bytes)
+            && !(has_body && reader.is_some())
+        {
+            self.note(index, facts);
+            return Ok(());
+        }
         let Some(entry) = self.facts(index, bytes, file) else { return Ok(()) };
         match (reader, &entry.content) {
             (Some(reader), Some(content)) => reader.check(index, content, &mut self.checked, &mut self.problems),
@@ -217,13 +225,16 @@ impl Entries {
         }
     }
 
+    fn note(&mut self, index: u64, facts: Facts) {
+        self.ids.push((facts.id, index));
+        self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
+        self.said.push((index, facts.said));
+    }
+
     fn facts(&mut self, index: u64, bytes: &[u8], file: &str) -> Option<Entry> {
         match Entry::parse(bytes) {
             Ok(entry) => {
-                let facts = Facts::of(&entry);
-                self.ids.push((facts.id, index));
-                self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
-                self.said.push((index, facts.said));
+                self.note(index, Facts::of(&entry));
                 Some(entry)
             }
             Err(error) => {

@@ -81,8 +81,9 @@ pub struct Options {
     /// The entries are somebody else's than Tabellion's: only their hashes are
     /// looked at.
     pub foreign: bool,
-    /// A log of more entries than this is verified slice by slice; of
-    /// [`SLICE_ENTRIES`] when `None`.
+    /// A log of more entries than this is verified slice by slice, in slices of
+    /// as many; when `None`, one of more than a million, in those of
+    /// [`SLICE_ENTRIES`].
     pub slice: Option<u64>,
     /// What was verified before, and is not read again.
     pub state: Option<State>,
@@ -155,7 +156,7 @@ fn verify_here(
     let mut run = Run { source, options, progress, report, problems, rules, sessions: Sessions::default() };
     if let Some(heads) = run.heads()? {
         match &options.range {
-            None if options.keeps_state || heads.checkpoint.size > options.slice.unwrap_or(SLICE_ENTRIES) => {
+            None if options.keeps_state || heads.checkpoint.size > options.slice.unwrap_or(WHOLE_ENTRIES_MAX) => {
                 run.sliced(&heads, keep)?;
             }
             None => run.whole(&heads)?,
@@ -183,8 +184,12 @@ struct Heads {
     older: Vec<Checkpoint>,
 }
 
+/// A log of so many entries is held in memory as a whole (by about 150 bytes
+/// each), which lets more be said about what is wrong with it.
+const WHOLE_ENTRIES_MAX: u64 = 1 << 20;
+
 /// At most this many bundles are read before what they said is put together.
-const BUNDLES_AT_ONCE: u64 = 4_096;
+const BUNDLES_AT_ONCE: u64 = 512;
 
 /// This many bundles may be missing beside as many as are there, before those
 /// after them are not looked for: sizes can be anything, and cost nothing.

@@ -26,7 +26,7 @@ use crate::entries::{Entries, Scope};
 use crate::report::{Checked, LISTED_MAX, Phase, Problems};
 use crate::{BUNDLES_AT_ONCE, BUNDLES_MISSING_MAX, Heads, Run, SourceError, Ticker, tree};
 
-/// The entries of a slice. A log that has more is verified so.
+/// The entries of a slice.
 pub const SLICE_ENTRIES: u64 = BUNDLES_AT_ONCE * WIDTH;
 
 /// At most so many suspicious entries are looked at a second time.

@@ -688,11 +688,15 @@ impl<'de> Deserialize<'de> for Name {
 impl Name {
     /// The name of an id.
     pub fn of(id: &str) -> Self {
+        Self::of_bytes(id.as_bytes())
+    }
+
+    pub(crate) fn of_bytes(id: &[u8]) -> Self {
         // The last byte is the length of one that fits, at most 31, and 255
         // of a hash: a ULID has 26.
         let mut name = [0; 32];
         if id.len() < 32 {
-            name[..id.len()].copy_from_slice(id.as_bytes());
+            name[..id.len()].copy_from_slice(id);
             name[31] = id.len() as u8;
         } else {
             name = sha256(id).0;

@@ -236,6 +236,24 @@ pub(crate) enum Bench {
         /// Seconds for each number of callers
         #[arg(long, default_value_t = 4)]
         seconds: u64,
+        /// Also measure appends to logs that have so many entries (such as 10000,1000000,10000000)
+        #[arg(long, value_name = "N,…", value_delimiter = ',')]
+        sizes: Vec<u64>,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Verifying a log, beside bare SHA-256 of the same bytes on all cores
+    Verify {
+        /// Where to measure; a directory below it is made and removed [default: here]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// How many entries the log has
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        entries: u64,
+        /// How long an entry is at least
+        #[arg(long, value_name = "BYTES", default_value_t = 512)]
+        entry_bytes: usize,
         /// Print one line of JSON
         #[arg(long)]
         json: bool,

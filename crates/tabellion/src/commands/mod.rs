@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod bench;
+mod bench_verify;
 mod demo;
 mod detect;
 mod prove;

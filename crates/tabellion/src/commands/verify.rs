@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tabellion_audit::{DirectorySource, Options, Phase, ProofReport, Report, Source, State, verify_proof};
+use tabellion_audit::{DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, verify_proof};
 use tabellion_evidence::note::VerifierKey;
 use tabellion_evidence::proof::Proof;
 
@@ -204,29 +204,33 @@ pub(crate) fn print(report: &Report) -> Result<(), Failure> {
     if let Some(entry) = completeness.quiet_before {
         ui::result(format!("silence   {} s at most, before entry {entry}", completeness.quiet_seconds_max))?;
     }
-    ui::result("\nproved")?;
-    for statement in &report.proved {
-        ui::result(format!("  {}", ui::plain(&statement.text)))?;
-    }
-    if report.proved.is_empty() {
-        ui::result("  nothing")?;
-    }
-    ui::result("\ncontradicted")?;
-    for problem in &report.contradicted {
-        ui::result(format!("  PROBLEM   {}", ui::plain(&problem.to_string())))?;
-    }
-    if report.problems_more > 0 {
-        ui::result(format!("  PROBLEM   and {} more", report.problems_more))?;
-    }
-    if report.contradicted.is_empty() {
-        ui::result("  nothing")?;
-    }
-    ui::result("\ncould not be checked")?;
-    for statement in &report.unchecked {
-        ui::result(format!("  {}", ui::plain(&statement.text)))?;
-    }
-    ui::result("")?;
+    sections(&report.proved, &report.contradicted, report.problems_more, &report.unchecked)?;
     ui::result(verdict(report.verified))
+}
+
+/// What is so, what cannot be so, and what nobody knows.
+fn sections(
+    proved: &[Statement],
+    contradicted: &[Problem],
+    contradicted_more: u64,
+    unchecked: &[Statement],
+) -> Result<(), Failure> {
+    let section = |name: &str, lines: Vec<String>| -> Result<(), Failure> {
+        ui::result(format!("\n{name}"))?;
+        if lines.is_empty() {
+            ui::result("  nothing")?;
+        }
+        lines.iter().try_for_each(|line| ui::result(format!("  {}", ui::plain(line))))
+    };
+    let texts = |statements: &[Statement]| statements.iter().map(|statement| statement.text.clone()).collect();
+    section("proved", texts(proved))?;
+    let mut problems: Vec<String> = contradicted.iter().map(|problem| format!("PROBLEM   {problem}")).collect();
+    if contradicted_more > 0 {
+        problems.push(format!("PROBLEM   and {contradicted_more} more"));
+    }
+    section("contradicted", problems)?;
+    section("could not be checked", texts(unchecked))?;
+    ui::result("")
 }
 
 fn print_proof(report: &ProofReport) -> Result<(), Failure> {
@@ -241,12 +245,7 @@ fn print_proof(report: &ProofReport) -> Result<(), Failure> {
     text("kind", report.kind.clone())?;
     text("exchange", report.exchange.clone())?;
     text("time", report.time.clone())?;
-    for problem in &report.problems {
-        ui::result(format!("PROBLEM   {}", ui::plain(&problem.to_string())))?;
-    }
-    for note in &report.notes {
-        ui::result(format!("note      {}", ui::plain(note)))?;
-    }
+    sections(&report.proved, &report.contradicted, 0, &report.unchecked)?;
     ui::result(verdict(report.verified))
 }
 
