@@ -1,5 +1,7 @@
 //! Entry bundles: every entry hashed, read, and held against its content.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::entry::{Content, Entry};
@@ -53,6 +55,11 @@ pub(crate) struct Scope<'a> {
     pub(crate) ticker: &'a Ticker<'a>,
 }
 
+thread_local! {
+    /// What the bundle that a thread reads is in.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// How many entries bundle `number` of a log of `size` entries has.
 pub(crate) fn width_of(number: u64, size: u64) -> u16 {
     size.saturating_sub(number.saturating_mul(WIDTH)).min(WIDTH) as u16
@@ -82,6 +89,11 @@ impl Scope<'_> {
                 },
             )
             .collect::<Result<_, _>>()?;
+        let entries: usize = read.iter().map(|bundle| bundle.rest.ids.len()).sum();
+        all.leaves.reserve(read.len() * WIDTH as usize);
+        all.ids.reserve(entries);
+        all.events.reserve(entries);
+        all.said.reserve(entries);
         for (number, bundle) in bundles.zip(read) {
             let width = width_of(number, self.size);
             match bundle.hashes {
@@ -101,6 +113,19 @@ impl Scope<'_> {
     }
 
     fn bundle(&self, number: u64, reader: Option<&mut PartReader<'_>>) -> Result<Bundle, SourceError> {
+        // Fresh memory for each bundle would cost a good part of hashing it.
+        let mut bytes = BUFFER.take();
+        let bundle = self.bundle_in(number, reader, &mut bytes);
+        BUFFER.set(bytes);
+        bundle
+    }
+
+    fn bundle_in(
+        &self,
+        number: u64,
+        reader: Option<&mut PartReader<'_>>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Bundle, SourceError> {
         let mut rest = Entries::default();
         let width = width_of(number, self.size);
         let file = bundle_file(number, width);
@@ -111,21 +136,28 @@ impl Scope<'_> {
         };
         // The full one may have taken the place of a partial one.
         let mut full = false;
-        let found = match self.source.read(&file)? {
-            None if u64::from(width) < WIDTH => {
+        let found = match self.source.read_into(&file, bytes)? {
+            false if u64::from(width) < WIDTH => {
                 full = true;
-                self.source.read(&bundle_file(number, WIDTH as u16))?
+                self.source.read_into(&bundle_file(number, WIDTH as u16), bytes)?
             }
             found => found,
         };
-        let Some(bytes) = found else { return unreadable(Problem::Missing { file }, true) };
-        let mut leaves = match audit::leaves(&bytes, if full { WIDTH as u16 } else { width }) {
+        if !found {
+            return unreadable(Problem::Missing { file }, true);
+        }
+        let mut leaves = match audit::leaves(bytes, if full { WIDTH as u16 } else { width }) {
             Ok(leaves) => leaves,
             Err(error) => return unreadable(Problem::Bundle { file, error }, false),
         };
         leaves.truncate(usize::from(width));
         rest.checked.bundles += 1;
         self.older_versions(number, width, &leaves, &mut rest)?;
+        if !self.foreign {
+            rest.ids.reserve(leaves.len());
+            rest.events.reserve(leaves.len());
+            rest.said.reserve(leaves.len());
+        }
         let mut reader = reader;
         for (index, leaf) in (number * WIDTH..).zip(&leaves) {
             if !(self.first..self.last).contains(&index) {

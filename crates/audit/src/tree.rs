@@ -326,16 +326,30 @@ pub(crate) fn check_range(
         let (from, to) = (first >> shift, last >> shift);
         let width =
             |index: u64| head.size.checked_shr(shift).unwrap_or(0).saturating_sub(index * WIDTH).min(WIDTH) as u16;
-        let check = |index: u64| -> Result<(Row, Option<Problem>), SourceError> {
+        let check = |index: u64| -> Result<(Row, Vec<Problem>), SourceError> {
             let id = TileId { level, index, width: width(index) };
             let unknown = || vec![(Hash([0; 32]), false); usize::from(id.width)];
-            let Some(bytes) = read_tile(source, id)? else {
-                return Ok((unknown(), Some(Problem::Missing { file: tile_file(id) })));
+            let mut problems = Vec::new();
+            let tile = match read_tile(source, id)? {
+                None => {
+                    problems.push(Problem::Missing { file: tile_file(id) });
+                    None
+                }
+                Some(bytes) => {
+                    let tile = audit::tile_hashes(&bytes, id.width);
+                    if tile.is_none() {
+                        problems.push(Problem::TileLength { file: tile_file(id), width: id.width });
+                    }
+                    tile
+                }
             };
-            let Some(tile) = audit::tile_hashes(&bytes, id.width) else {
-                return Ok((unknown(), Some(Problem::TileLength { file: tile_file(id), width: id.width })));
+            let Some(tile) = tile else {
+                let row = unknown();
+                if level == 0 {
+                    entries.differing(index, head.size, row.iter().map(|(hash, _)| hash), false, &mut problems);
+                }
+                return Ok((row, problems));
             };
-            let mut problem = None;
             let right = if id.is_full() {
                 // Its own hash stands at `index` of the level above, of which
                 // `above` holds what begins with the first tile there.
@@ -343,7 +357,7 @@ pub(crate) fn check_range(
                 match above.get((index - start) as usize) {
                     Some(&(hash, true)) if audit::subtree_root(&tile) == hash => true,
                     Some((_, true)) => {
-                        problem = Some(Problem::TileAbove { file: tile_file(id) });
+                        problems.push(Problem::TileAbove { file: tile_file(id) });
                         false
                     }
                     _ => false,
@@ -351,39 +365,55 @@ pub(crate) fn check_range(
             } else {
                 proven
             };
-            Ok((tile.into_iter().map(|hash| (hash, right)).collect(), problem))
+            if level == 0 {
+                entries.differing(index, head.size, tile.iter(), right, &mut problems);
+                return Ok((Row::new(), problems));
+            }
+            Ok((tile.into_iter().map(|hash| (hash, right)).collect(), problems))
         };
-        let rows: Vec<(Row, Option<Problem>)> =
+        let rows: Vec<(Row, Vec<Problem>)> =
             (from..=to).into_par_iter().filter(|&index| width(index) > 0).map(check).collect::<Result<_, _>>()?;
         let mut hashes = Vec::with_capacity(rows.iter().map(|(row, _)| row.len()).sum());
         // One that reaches back before these entries was counted with those.
         let starts_here = |index: u64| first == 0 || index << shift >= first;
         checked.tiles += (from..=to).filter(|&index| width(index) > 0 && starts_here(index)).count() as u64;
-        for (row, problem) in rows {
+        for (row, found) in rows {
             hashes.extend(row);
-            problems.extend(problem);
+            problems.extend(found);
         }
         above = hashes;
     }
-    let start = first * WIDTH;
-    for (position, (leaf, (hash, right))) in entries.leaves.iter().zip(&above).enumerate() {
-        if leaf == hash {
-            continue;
-        }
-        let entry = start + position as u64;
-        let index = entry / WIDTH;
-        if entries.unreadable.contains(&index) {
-            continue;
-        }
-        let width = width_of(index, head.size);
-        let file = bundle_file(index, width);
-        if *right {
-            problems.push(Problem::EntryChanged { file, entry });
-        } else {
-            problems.push(Problem::Disagree { file, tile: tile_file(TileId { level: 0, index, width }), entry });
-        }
-    }
     Ok(())
+}
+
+impl Entries {
+    /// Says which leaves of a bundle are not the hashes of its tile, which is
+    /// proven or not.
+    fn differing<'a>(
+        &self,
+        index: u64,
+        size: u64,
+        tile: impl Iterator<Item = &'a Hash>,
+        proven: bool,
+        problems: &mut Vec<Problem>,
+    ) {
+        let start = ((index - self.first) * WIDTH) as usize;
+        let leaves = self.leaves.get(start..).unwrap_or_default();
+        let differ = leaves.iter().zip(tile).enumerate().filter(|(_, (leaf, hash))| leaf != hash);
+        let mut differ = differ.map(|(nth, _)| index * WIDTH + nth as u64).peekable();
+        if differ.peek().is_none() || self.unreadable.contains(&index) {
+            return;
+        }
+        let width = width_of(index, size);
+        let file = bundle_file(index, width);
+        problems.extend(differ.map(|entry| match proven {
+            true => Problem::EntryChanged { file: file.clone(), entry },
+            false => {
+                let tile = tile_file(TileId { level: 0, index, width });
+                Problem::Disagree { file: file.clone(), tile, entry }
+            }
+        }));
+    }
 }
 
 /// Tiles of other widths than a tree of this size has, held against those that

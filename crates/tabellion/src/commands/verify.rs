@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tabellion_audit::{DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, verify_proof};
+use tabellion_audit::{
+    DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, verify_proof,
+};
 use tabellion_evidence::note::VerifierKey;
 use tabellion_evidence::proof::Proof;
 
