@@ -528,7 +528,7 @@ impl Run<'_> {
     /// Says that bundles from this one on are missing.
     fn missing_from(&mut self, bundle: u64, size: u64) {
         let file = files::bundle_file(bundle, entries::width_of(bundle, size));
-        self.problems.push(Problem::MissingMany { file, more: size.div_ceil(WIDTH) - bundle - 1 });
+        self.problems.push_first(Problem::MissingMany { file, more: size.div_ceil(WIDTH) - bundle - 1 });
     }
 
     /// Reads every bundle that a log of this size has, as far as there are any.

@@ -210,6 +210,16 @@ impl Problems {
         }
     }
 
+    /// Puts one before the others, because it says most.
+    pub(crate) fn push_first(&mut self, problem: Problem) {
+        self.about.insert(About::of(&problem));
+        self.list.insert(0, problem);
+        if self.list.len() > LISTED_MAX {
+            self.list.pop();
+            self.more += 1;
+        }
+    }
+
     pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         problems.into_iter().for_each(|problem| self.push(problem));
     }
