@@ -576,9 +576,89 @@ def entries():
     refuse("byte-order-mark", "no byte order mark", "\ufeff" + text(start))
     refuse("deep", "not nested beyond reading", text(start)[:-1] + ',"x":' + "[" * 200 + "]" * 200 + "}")
     case("entry", "not-utf-8", "refuse", "UTF-8", entry_bytes=text(start).encode().replace(b"2026", b"\xff026").hex())
+    numbered = {**start, "producer": "01JDA5N0000000000000000000", "seq": 0}
+    former = {"producer": "01JDA5N0000000000000000009", "seq": 7}
+    accept("numbered", "a session begins, after another", changed(numbered, key=LOG.vkey, former=former))
+    accept("number-largest", "a number that every reader of JSON reads alike", changed(numbered, seq=2**53 - 1))
+    refuse("number-too-large", "a number that not every reader of JSON reads alike", changed(numbered, seq=2**53))
+    refuse("number-negative", "unsigned", changed(numbered, seq=-1))
+    refuse("number-float", "a whole number", text(numbered).replace('"seq":0', '"seq":0.0'))
+    refuse("number-text", "a number", changed(numbered, seq="0"))
+    refuse("number-alone", "a number is a session's", without(numbered, "producer"))
+    refuse("session-alone", "a session's entries have numbers", without(numbered, "seq"))
+    refuse("session-empty", "a session has a name", changed(numbered, producer=""))
+    refuse("session-long", "64 bytes at most", changed(numbered, producer="x" * 65))
+    refuse("former-without-number", "the last number is what it is for", changed(numbered, former={"producer": "x"}))
+    refuse("former-positional", "an object, not its values", changed(numbered, former=["x", 7]))
+    refuse("former-too-large", "as an entry's own", changed(numbered, former={**former, "seq": 2**53}))
+    gap = {**numbered, "kind": "custody.gap", "seq": 4, "gap": {"reason": "disk_full", "count": 3}}
+    accept("gap", "a declared loss", changed(gap, gap={**gap["gap"], "since": start["time"], "until": start["time"]}))
+    refuse("gap-without", "a gap says what was lost", without(gap, "gap"))
+    refuse("gap-of-nothing", "a gap is of something", changed(gap, gap={"reason": "disk_full", "count": 0}))
+    refuse("gap-without-reason", "a gap says why", changed(gap, gap={"count": 3}))
     longest = changed(start, reason="x" * (65535 - len(changed(start, reason=""))))
     accept("longest", "65,535 bytes", longest)
     refuse("too-long", "65,536 bytes", longest.replace("xxx", "xxxx", 1))
+
+
+def records():
+    """Whether what entries say of their sessions fits together."""
+    key, other = LOG.vkey, "another+key"
+
+    def entry(session, number, kind="exchange.request", **members):
+        nth = "01JDA5N%019d" % entry.count
+        entry.count += 1
+        value = {"v": 1, "kind": kind, "id": nth, "time": "2026-11-22T10:00:00.000000Z", **members}
+        if kind == "exchange.request":
+            value["exchange"] = nth
+        if session is not None:
+            value.update(producer=session, seq=number)
+        return json.dumps(value, separators=(",", ":"))
+
+    entry.count = 0
+
+    def start(session, former=None, **members):
+        members = {"key": key, **members, **({"former": former} if former else {})}
+        return entry(session, members.pop("seq", 0), "custody.start", **members)
+
+    def end(session, seq):
+        return {"producer": session, "seq": seq}
+
+    def record(name, expect, why, *entries):
+        case("record", name, expect, why, vkey=key, entries=list(entries))
+
+    def accept(name, why, *entries):
+        record(name, "accept", why, *entries)
+
+    def refuse(name, why, *entries):
+        record(name, "refuse", why, *entries)
+
+    a, b, stop = start("A"), [entry("A", 1), entry("A", 2)], entry("A", 3, "custody.stop")
+    accept("nothing", "no entries")
+    accept("unnumbered", "an old log", entry(None, 0), entry(None, 0))
+    accept("old-then-new", "an old log goes on with numbers", entry(None, 0), a, *b)
+    accept("open", "a session that goes on", a, *b)
+    accept("stopped", "a session that was stopped, and the next", a, *b, stop, start("B", end("A", 3)), entry("B", 1))
+    crashed = start("B", end("A", 2))
+    accept("recovered", "a session that crashed", a, *b, crashed, entry("B", 1, "custody.recover", former=end("A", 2)))
+    accept("crashed-twice", "the second one crashed before it could say more", a, *b, crashed, start("C", end("B", 0)), entry("C", 1, "custody.recover", former=end("B", 0)))
+    refuse("hole", "number 1 is missing", a, b[1])
+    refuse("hole-first", "the start is missing", *b)
+    refuse("order", "two entries have changed places", a, b[1], b[0])
+    refuse("twice", "a number is there twice", a, b[0], entry("A", 1))
+    refuse("unnumbered-after", "an entry without a number among those that have one", a, entry(None, 0), *b)
+    refuse("after-stop", "a session goes on after its end", a, *b, stop, entry("A", 4))
+    refuse("start-twice", "a session starts twice", a, start("A", seq=1))
+    refuse("start-late", "a session starts with number 0", start("A", seq=1))
+    refuse("tail", "the end of a crashed session is missing", a, b[0], crashed, entry("B", 1, "custody.recover", former=end("A", 2)))
+    refuse("session", "a whole session is missing", crashed, entry("B", 1, "custody.recover", former=end("A", 2)))
+    refuse("session-between", "a whole session is missing between two", a, start("C", end("B", 5)), entry("C", 1))
+    refuse("session-longer", "a session has more than the next one knows of", a, *b, entry("A", 3), crashed, entry("B", 1, "custody.recover", former=end("A", 2)))
+    refuse("unlinked", "a session does not name the one before", a, *b, start("B"))
+    refuse("recover-missing", "a crash that is not said", a, *b, crashed, entry("B", 1))
+    refuse("recover-wrong", "a crash that was elsewhere", a, *b, crashed, entry("B", 1, "custody.recover", former=end("A", 1)))
+    refuse("interleaved", "a session goes on when the next one has begun", a, b[0], start("B", end("A", 1)), entry("B", 1, "custody.recover", former=end("A", 1)), b[1])
+    refuse("other-key", "a session names another key than the log's", start("A", key=other))
 
 
 def commitments():
@@ -596,7 +676,7 @@ def commitments():
 
 
 def main():
-    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, commitments]
+    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, records, commitments]
     for name in os.listdir(HERE):
         if os.path.isdir(os.path.join(HERE, name)) and not name.startswith("_") and name in OURS:
             shutil.rmtree(os.path.join(HERE, name))
@@ -607,7 +687,7 @@ def main():
 
 
 # The folders that this writes, and therefore empties first.
-OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry commitment".split()
+OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry record commitment".split()
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks what a Tabellion log stores as evidence. The reference verifier.
 
-    tabellion_verify.py DIR [--vkey K] [--checkpoint F] [--witness K]... [--json]
+    tabellion_verify.py DIR [--vkey K] [--checkpoint F]... [--witness K]... [--max-quiet S] [--json]
         checks a whole data directory
 
     tabellion_verify.py BUNDLE [--vkey K] [--json]
@@ -32,6 +32,7 @@ is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
 import argparse
 import base64
 import binascii
+import datetime
 import functools
 import hashlib
 import json
@@ -468,6 +469,7 @@ ENTRY_BYTES_MAX = 65535
 NESTING_MAX = 127
 OUTCOMES = ("complete", "error", "client_gone", "interrupted", "refused")
 OMITTED = ("empty", "binary", "too_large")
+PRODUCER_BYTES_MAX, NUMBERS = 64, 2**53
 
 
 def parse_json(data):
@@ -599,7 +601,16 @@ ENTRY_OPTIONAL = {
     "reason": a_text,
     "usage": record({}, {"input": unsigned(64), "output": unsigned(64)}),
     "trace": a_text,
+    "producer": a_text,
+    "seq": unsigned(64),
+    "key": a_text,
+    "former": record({"producer": a_text, "seq": unsigned(64)}, {}),
+    "gap": record({"reason": a_text, "count": unsigned(64)}, {"since": a_text, "until": a_text}),
 }
+
+
+def is_session(producer, seq):
+    return 1 <= len(producer.encode()) <= PRODUCER_BYTES_MAX and seq < NUMBERS
 
 
 def check_frame_first(parts):
@@ -624,6 +635,14 @@ def parse_entry(data):
         raise Refused("request is not its own exchange")
     if entry["kind"] == "exchange.response" and not ("exchange" in entry and "outcome" in entry):
         raise Refused("response lacks its exchange or its outcome")
+    if ("producer" in entry) != ("seq" in entry):
+        raise Refused("entry does not say both its session and its number")
+    if "producer" in entry and not is_session(entry["producer"], entry["seq"]):
+        raise Refused("entry has an unusable session or number")
+    if "former" in entry and not is_session(entry["former"]["producer"], entry["former"]["seq"]):
+        raise Refused("entry names an unusable session or number")
+    if entry["kind"] == "custody.gap" and not entry.get("gap", {}).get("count"):
+        raise Refused("gap does not say what was lost")
     if "content" in entry:
         content = entry["content"]
         parts = content.get("parts")
@@ -651,6 +670,7 @@ def parse_manifest(data):
 # --- Proof files: c2sp.org/tlog-proof ----------------------------------------------
 
 PROOF_BYTES_MAX, HASHES_MAX = 2 * 2**20, 64
+PROOF_MAGIC = b"c2sp.org/tlog-proof@"
 
 
 class Proof:
@@ -679,6 +699,148 @@ class Proof:
         checkpoint = verify_checkpoint(self.checkpoint, key)
         verify_inclusion(self.index, checkpoint.size, leaf_hash(entry), self.hashes, checkpoint.root)
         return checkpoint
+
+
+# --- Sessions and numbers: docs/format.md, the section of this name -----------------
+
+TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?Z")
+
+
+def seconds_of(time):
+    """POSIX seconds, of RFC 3339 in UTC; None if it is none."""
+    match = TIME.fullmatch(time)
+    if not match:
+        return None
+    try:
+        day = datetime.date(int(match[1]), int(match[2]), int(match[3])).toordinal() - 719163
+    except ValueError:
+        return None
+    hour, minute, second = int(match[4]), int(match[5]), int(match[6])
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    return ((day * 24 + hour) * 60 + minute) * 60 + second + int((match[7] or "0").ljust(9, "0")) / 1e9
+
+
+class Session:
+    def __init__(self, first):
+        self.first, self.last, self.next = first, first, 0
+        self.holes = {}  # first number of a hole: (number after it, entry that showed it)
+        self.former, self.former_stopped, self.started = None, True, False
+        self.ended, self.stopped, self.newest = None, False, None
+
+
+class Sessions:
+    """Whether anything is missing, by the numbers of the entries."""
+
+    def __init__(self, problem, key=None, quiet_max=None):
+        self.problem, self.key, self.quiet_max = problem, key, quiet_max
+        self.sessions, self.writer = {}, None
+        self.numbered, self.unnumbered, self.lost, self.quiet = 0, 0, 0, 0.0
+        self.gaps = []
+
+    def take(self, position, entry):
+        def problem(what):
+            self.problem("entry %d" % position, what)
+
+        if "producer" not in entry:
+            self.unnumbered += 1
+            if self.sessions:
+                problem("has no number, and entries before it have")
+            return
+        self.numbered += 1
+        name, number, kind = entry["producer"], entry["seq"], entry["kind"]
+        session = self.sessions.get(name)
+        if session is None:
+            session = self.sessions[name] = self.begin(position, entry, problem)
+            if kind == "custody.start" and "key" in entry:
+                self.writer = session
+        else:
+            if kind == "custody.start":
+                problem("is a second start of its session")
+            if session.ended is not None:
+                problem("belongs to a session that entry %d ended" % session.ended)
+        self.count(session, number, position, problem)
+        session.last = position
+        if kind == "custody.recover":
+            if entry.get("former") != session.former:
+                problem("says of the session before what is not so")
+        elif number == 1 and session.started and session.former is not None and not session.former_stopped:
+            problem("stands where it should be said that the session before was not stopped")
+        if kind == "custody.stop":
+            session.stopped = True
+            session.ended = position if session.ended is None else session.ended
+        elif kind == "custody.gap":
+            self.lost += entry["gap"]["count"]
+            reason = entry["gap"]["reason"]
+            # A fixed word, unless somebody wants to say something to whoever reads this.
+            reason = reason if re.fullmatch(r"[a-z_]{1,32}", reason) else "other"
+            self.gaps.append({"entry": position, "reason": reason, "count": entry["gap"]["count"]})
+        time = seconds_of(entry["time"])
+        if time is not None:
+            quiet = time - (time if session.newest is None else session.newest)
+            self.quiet = max(self.quiet, quiet)
+            if self.quiet_max is not None and quiet > self.quiet_max:
+                problem("comes after %d seconds in which nothing was recorded" % quiet)
+            session.newest = time if session.newest is None else max(session.newest, time)
+
+    def begin(self, position, entry, problem):
+        session = Session(position)
+        if entry["kind"] != "custody.start":
+            problem("is the first of its session and not its start")
+            return session
+        session.started, session.former = True, entry.get("former")
+        if "key" in entry:
+            if self.key is not None and entry["key"] != self.key:
+                problem("names another key than the one that the log is signed with")
+            session.former_stopped = self.follow(position, session.former, problem)
+        return session
+
+    def follow(self, position, former, problem):
+        """Holds what a start says of the session before against that."""
+        before = self.writer
+        if before is None:
+            if former is not None:
+                problem("names a session before it that is not in the log")
+            return True
+        if former is None:
+            problem("does not name the session before it, which begins at entry %d" % before.first)
+        elif self.sessions.get(former["producer"]) is not before:
+            problem("names a session before it that is not in the log, or not where it says")
+        elif former["seq"] >= before.next:
+            missing = (before.next, former["seq"], before.first)
+            problem("numbers %d to %d of the session that begins at entry %d are missing before it" % missing)
+        elif former["seq"] + 1 < before.next:
+            problem("says that the session before ended earlier than it does")
+        if before.ended is None:
+            before.ended = position
+        return before.stopped
+
+    def count(self, session, number, position, problem):
+        if number >= session.next:
+            if number > session.next:
+                session.holes[session.next] = (number, position)
+            session.next = number + 1
+            return
+        for first, (after, shown) in session.holes.items():
+            if first <= number < after:
+                problem("has number %d of its session and stands after a later one" % number)
+                del session.holes[first]
+                if first < number:
+                    session.holes[first] = (number, shown)
+                if number + 1 < after:
+                    session.holes[number + 1] = (after, shown)
+                return
+        problem("has number %d of its session, which an earlier one has" % number)
+
+    def finish(self):
+        for session in self.sessions.values():
+            for first, (after, shown) in sorted(session.holes.items()):
+                missing = (first, after - 1, session.first)
+                self.problem(
+                    "entry %d" % shown,
+                    "numbers %d to %d of the session that begins at entry %d are missing before it" % missing,
+                )
+        return sum(session.ended is None for session in self.sessions.values())
 
 
 # --- A whole data directory: docs/format.md, "What a verifier does" ----------------
@@ -725,8 +887,9 @@ class Directory:
     at a time.
     """
 
-    def __init__(self, path, key, older=None, witnesses=()):
-        self.path, self.key, self.older, self.witnesses = path, key, older, witnesses
+    def __init__(self, path, key, older=(), witnesses=(), quiet_max=None):
+        self.path, self.key, self.witnesses, self.quiet_max = path, key, witnesses, quiet_max
+        self.older = sorted(older, key=lambda checkpoint: checkpoint.size)
         self.problems = []  # (place, what): the evidence says no
         self.notes = []  # what a reader should know besides
         self.facts = {}
@@ -775,8 +938,10 @@ class Directory:
             return False
         self.size = self.checkpoint.size
         self.facts.update(origin=self.checkpoint.origin, size=self.size, root=self.checkpoint.root.hex())
-        if self.older is not None and self.older.size > self.size:
-            self.problem("log/checkpoint", "has %d entries; the older checkpoint has %d" % (self.size, self.older.size))
+        for older in self.older:
+            if older.size > self.size:
+                self.problem("log/checkpoint", "has %d entries; the older checkpoint has %d" % (self.size, older.size))
+        self.sessions = Sessions(self.problem, self.key.text, self.quiet_max)
         return True
 
     # 2. Entries, tiles, root.
@@ -840,7 +1005,10 @@ class Directory:
         self.rows = []  # of each level, the hashes of the tile that is being filled
         self.filled = []  # of each level, how many tiles are full
         self.ids, self.exchanges, self.kinds = set(), {}, {}
-        older = self.older
+        older = list(self.older)
+        while older and older[0].size == 0:
+            if older.pop(0).root != EMPTY_ROOT:
+                self.problem("log", "does not extend the older checkpoint")
         for index in range((self.size + WIDTH - 1) // WIDTH):
             self.read_bundle(index, older)
             if len(self.problems) > PROBLEMS_MAX:
@@ -849,8 +1017,6 @@ class Directory:
         for level, row in enumerate(self.rows):
             if row:
                 self.compare_tile(level, row)
-        if older is not None and older.size == 0 and older.root != EMPTY_ROOT:
-            self.problem("log", "does not extend the older checkpoint")
         if self.root() != self.checkpoint.root:
             self.problem("log/checkpoint", "the entries do not have the root that it names")
         # What no entry led to: it lies wholly beyond the checkpoint.
@@ -880,8 +1046,10 @@ class Directory:
             else:
                 self.read_entry(position, entries[n], "%s, entry %d" % (path, position))
                 self.push(0, leaf_hash(entries[n]))
-            if older is not None and older.size == position + 1 and self.root() != older.root:
-                self.problem("log", "does not extend the older checkpoint: one of its %d entries was changed" % older.size)
+            while older and older[0].size == position + 1:
+                if self.root() != older.pop(0).root:
+                    changed = "does not extend the older checkpoint: one of its %d entries was changed"
+                    self.problem("log", changed % (position + 1))
 
     def push(self, level, value):
         if level == len(self.rows):
@@ -997,6 +1165,7 @@ class Directory:
             if entry["id"] in self.ids:
                 raise Refused("another entry has the id %s" % entry["id"][:40])
             self.ids.add(entry["id"])
+            self.sessions.take(position, entry)
             self.pair(position, entry)
             if "content" in entry:
                 self.check_content(position, entry)
@@ -1032,6 +1201,22 @@ class Directory:
             exchanges=len(self.exchanges),
             open_exchanges=sum(state == "open" for state in self.exchanges.values()),
         )
+        open_sessions = self.sessions.finish()
+        self.facts.update(
+            sessions=len(self.sessions.sessions),
+            numbered=self.sessions.numbered,
+            unnumbered=self.sessions.unnumbered,
+            lost=self.sessions.lost,
+            quiet_seconds_max=int(self.sessions.quiet),
+        )
+        for gap in self.sessions.gaps[:100]:
+            self.notes.append("entry %(entry)d declares that %(count)d were not recorded: %(reason)s" % gap)
+        if self.sessions.unnumbered:
+            self.notes.append(
+                "%d entries have no number: whether one among them is missing does not show" % self.sessions.unnumbered
+            )
+        if open_sessions:
+            self.notes.append("the last session has not ended: whether anything came after it does not show")
         if self.facts["open_exchanges"]:
             self.notes.append("%d exchanges have no response yet" % self.facts["open_exchanges"])
 
@@ -1332,15 +1517,18 @@ def run_directory(arguments):
     if not os.path.isdir(arguments.directory):
         raise Usage("%s: no such directory" % arguments.directory)
     key = key_argument(arguments.vkey) if arguments.vkey else None
-    older = None
-    if arguments.checkpoint:
+    older = []
+    for path in arguments.checkpoint:
         if key is None:
             raise Usage("--checkpoint needs --vkey")
         try:
-            older = verify_checkpoint(input_file(arguments.checkpoint), key)
+            data = input_file(path)
+            # A proof file holds a checkpoint too.
+            older.append(verify_checkpoint(Proof(data).checkpoint if data.startswith(PROOF_MAGIC) else data, key))
         except Refused as error:
-            return report(arguments, [(arguments.checkpoint, error.what)], [], {})
-    check = Directory(arguments.directory, key, older, [key_argument(witness) for witness in arguments.witness])
+            return report(arguments, [(path, error.what)], [], {})
+    witnesses = [key_argument(witness) for witness in arguments.witness]
+    check = Directory(arguments.directory, key, older, witnesses, arguments.max_quiet)
     check.verify()
     return report(arguments, check.problems, check.notes, check.facts)
 
@@ -1392,7 +1580,10 @@ def main(argv=None):
     parser.add_argument("--proof", metavar="F", help="a .tlog-proof file")
     parser.add_argument("--exact", metavar="FILE", help="a file that may be the exact bytes of a body or part")
     parser.add_argument("--vkey", metavar="K", help="the log's verifier key, or a file with it")
-    parser.add_argument("--checkpoint", metavar="F", help="an older checkpoint that the log must extend")
+    older = "an older checkpoint, or a proof with one, that the log must extend; any number of them"
+    parser.add_argument("--checkpoint", metavar="F", action="append", default=[], help=older)
+    quiet = "the longest silence, in seconds, within a session"
+    parser.add_argument("--max-quiet", metavar="S", type=float, help=quiet)
     parser.add_argument("--witness", metavar="K", action="append", default=[], help="a witness's verifier key")
     parser.add_argument("--salt", metavar="HEX", help="the salt of the commitment")
     parser.add_argument("--commitment", metavar="HEX", help="the commitment in the entry")

@@ -11,6 +11,7 @@ import hmac
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -506,6 +507,72 @@ def verify_consistency(old, old_root, new, new_root, proof):
         raise verify.Refused("roots differ")
 
 
+def numbered(*, stop=True):
+    """A log of two sessions, with a declared loss."""
+    log = Writer()
+    log.session, log.number = "SESSION-A", 0
+    add = log.add
+
+    def add_numbered(**members):
+        add(**members, producer=log.session, seq=log.number)
+        log.number += 1
+
+    log.add = add_numbered
+    log.add(kind="custody.start", id=log.ulid(), time=TIME, key=LOG.vkey)
+    log.exchange('"a"')
+    log.batch()
+    former = {"producer": log.session, "seq": log.number - 1}
+    log.session, log.number = "SESSION-B", 0
+    log.add(kind="custody.start", id=log.ulid(), time=TIME, key=LOG.vkey, former=former)
+    log.add(kind="custody.recover", id=log.ulid(), time=TIME, former=former)
+    log.add(kind="custody.gap", id=log.ulid(), time=TIME, gap={"reason": "disk_full", "count": 2})
+    log.exchange('"b"', answer="good")
+    log.add(kind="custody.heartbeat", id=log.ulid(), time=TIME.replace("10:00", "10:01"))
+    if stop:
+        log.add(kind="custody.stop", id=log.ulid(), time=TIME.replace("10:00", "10:01"))
+    return log
+
+
+class Completeness(Case):
+    def test_a_whole_record_passes_and_says_what_it_declares(self):
+        said = json.loads(self.verifies(numbered().files(), "--json"))
+        self.assertEqual((said["sessions"], said["numbered"], said["unnumbered"], said["lost"]), (2, 10, 0, 2))
+        self.assertIn("entry 5 declares that 2 were not recorded: disk_full", said["notes"])
+        self.assertEqual(said["quiet_seconds_max"], 60)
+        self.assertIn("has not ended", self.verifies(numbered(stop=False).files()))
+        self.assertIn("have no number", self.verifies(small()))
+
+    def test_whoever_signs_a_record_that_is_not_whole_is_named(self):
+        # Content stays as it was; what is missed of it is reported as well.
+        whole = numbered()
+        for left_out in range(len(whole.entries) - 1):
+            log = numbered()
+            del log.entries[left_out]
+            status, said = self.check(log.files(), "--json")
+            self.assertEqual(status, 1, "without entry %d" % left_out)
+            self.assertTrue(any(p["place"].startswith("entry ") for p in json.loads(said)["problems"]), said)
+        log = numbered()
+        log.entries[6], log.entries[7] = log.entries[7], log.entries[6]
+        self.refuses(log.files(), "stands after a later one")
+        log = numbered()
+        log.entries.insert(6, compact({"v": 1, "kind": "event", "id": "slipped-in", "time": TIME}))
+        self.refuses(log.files(), "has no number")
+
+    def test_silence_is_held_against_a_limit(self):
+        self.verifies(numbered().files(), "--max-quiet", "60")
+        self.refuses(numbered().files(), "comes after 60 seconds", "--max-quiet", "59")
+
+    def test_every_older_checkpoint_and_proof_is_held_against_the_log(self):
+        log = numbered()
+        older = [self.file("c%d" % size, log.files(size=size)["log/checkpoint"]) for size in (3, 5, 8)]
+        arguments = [item for path in older for item in ("--checkpoint", path)]
+        self.verifies(log.files(), *arguments)
+        changed = numbered()
+        changed.entries[6] = changed.entries[6].replace(b"exchange.request", b"exchange.requesT")
+        forked = self.file("forked", changed.files(size=8)["log/checkpoint"])
+        self.refuses(log.files(), "does not extend", *arguments, "--checkpoint", forked)
+
+
 class Vectors(unittest.TestCase):
     """Each method is a kind: it raises Refused, or asserts what was read."""
 
@@ -569,6 +636,16 @@ class Vectors(unittest.TestCase):
 
     def entry(self, case):
         verify.parse_entry(self.bytes_of(case, "entry"))
+
+    def record(self, case):
+        problems = []
+        sessions = verify.Sessions(lambda place, what: problems.append((place, what)), case["vkey"])
+        for position, entry in enumerate(case["entries"]):
+            sessions.take(position, verify.parse_entry(entry.encode()))
+        sessions.finish()
+        if problems:
+            self.assertTrue(all(re.fullmatch("entry [0-9]+", place) for place, _ in problems), problems)
+            raise verify.Refused(problems[0][1])
 
     def commitment(self, case):
         message = "tabellion salt v1\n%s\n%d" % (case["entry"], case["n"])

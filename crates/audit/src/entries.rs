@@ -1,8 +1,11 @@
 //! Entry bundles: every entry hashed, read, and held against its content.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::entry::{Content, Entry};
+use tabellion_evidence::scan;
 use tabellion_evidence::sessions::Said;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
@@ -45,7 +48,16 @@ pub(crate) struct Scope<'a> {
     pub(crate) last: u64,
     pub(crate) files: Option<&'a Files>,
     pub(crate) packs: Option<&'a Packs>,
+    /// The entries are somebody else's: only their hashes matter.
+    pub(crate) foreign: bool,
+    /// The roots of full bundles are wanted.
+    pub(crate) roots: bool,
     pub(crate) ticker: &'a Ticker<'a>,
+}
+
+thread_local! {
+    /// What the bundle that a thread reads is in.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// How many entries bundle `number` of a log of `size` entries has.
@@ -77,6 +89,11 @@ impl Scope<'_> {
                 },
             )
             .collect::<Result<_, _>>()?;
+        let entries: usize = read.iter().map(|bundle| bundle.rest.ids.len()).sum();
+        all.leaves.reserve(read.len() * WIDTH as usize);
+        all.ids.reserve(entries);
+        all.events.reserve(entries);
+        all.said.reserve(entries);
         for (number, bundle) in bundles.zip(read) {
             let width = width_of(number, self.size);
             match bundle.hashes {
@@ -87,7 +104,7 @@ impl Scope<'_> {
                     all.leaves.resize(all.leaves.len() + usize::from(width), Hash([0; 32]));
                 }
             }
-            if u64::from(width) == WIDTH {
+            if self.roots && u64::from(width) == WIDTH {
                 all.above.push(bundle.root.unwrap_or(Hash([0; 32])));
             }
             all.take(bundle.rest);
@@ -96,6 +113,19 @@ impl Scope<'_> {
     }
 
     fn bundle(&self, number: u64, reader: Option<&mut PartReader<'_>>) -> Result<Bundle, SourceError> {
+        // Fresh memory for each bundle would cost a good part of hashing it.
+        let mut bytes = BUFFER.take();
+        let bundle = self.bundle_in(number, reader, &mut bytes);
+        BUFFER.set(bytes);
+        bundle
+    }
+
+    fn bundle_in(
+        &self,
+        number: u64,
+        reader: Option<&mut PartReader<'_>>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Bundle, SourceError> {
         let mut rest = Entries::default();
         let width = width_of(number, self.size);
         let file = bundle_file(number, width);
@@ -106,29 +136,42 @@ impl Scope<'_> {
         };
         // The full one may have taken the place of a partial one.
         let mut full = false;
-        let found = match self.source.read(&file)? {
-            None if u64::from(width) < WIDTH => {
+        let found = match self.source.read_into(&file, bytes)? {
+            false if u64::from(width) < WIDTH => {
                 full = true;
-                self.source.read(&bundle_file(number, WIDTH as u16))?
+                self.source.read_into(&bundle_file(number, WIDTH as u16), bytes)?
             }
             found => found,
         };
-        let Some(bytes) = found else { return unreadable(Problem::Missing { file }, true) };
-        let mut leaves = match audit::leaves(&bytes, if full { WIDTH as u16 } else { width }) {
+        if !found {
+            return unreadable(Problem::Missing { file }, true);
+        }
+        let mut leaves = match audit::leaves(bytes, if full { WIDTH as u16 } else { width }) {
             Ok(leaves) => leaves,
             Err(error) => return unreadable(Problem::Bundle { file, error }, false),
         };
         leaves.truncate(usize::from(width));
         rest.checked.bundles += 1;
         self.older_versions(number, width, &leaves, &mut rest)?;
+        if !self.foreign {
+            rest.ids.reserve(leaves.len());
+            rest.events.reserve(leaves.len());
+            rest.said.reserve(leaves.len());
+        }
         let mut reader = reader;
         for (index, leaf) in (number * WIDTH..).zip(&leaves) {
-            if (self.first..self.last).contains(&index) {
+            if !(self.first..self.last).contains(&index) {
+                continue;
+            }
+            if self.foreign {
+                rest.checked.entries += 1;
+                rest.checked.entry_bytes += leaf.bytes.len() as u64;
+            } else {
                 rest.entry(index, leaf.bytes, &file, reader.as_deref_mut())?;
             }
         }
         let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
-        let root = (u64::from(width) == WIDTH).then(|| audit::subtree_root(&hashes));
+        let root = (self.roots && u64::from(width) == WIDTH).then(|| audit::subtree_root(&hashes));
         Ok(Bundle { hashes: Some(hashes), missing: false, root, rest })
     }
 
@@ -200,6 +243,13 @@ impl Entries {
     ) -> Result<(), SourceError> {
         self.checked.entries += 1;
         self.checked.entry_bytes += bytes.len() as u64;
+        // Most entries can be read fast. Those that speak of a body are read again to check it.
+        if let Some((facts, has_body)) = scan::facts(bytes)
+            && !(has_body && reader.is_some())
+        {
+            self.note(index, facts);
+            return Ok(());
+        }
         let Some(entry) = self.facts(index, bytes, file) else { return Ok(()) };
         match (reader, &entry.content) {
             (Some(reader), Some(content)) => reader.check(index, content, &mut self.checked, &mut self.problems),
@@ -207,13 +257,16 @@ impl Entries {
         }
     }
 
+    fn note(&mut self, index: u64, facts: Facts) {
+        self.ids.push((facts.id, index));
+        self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
+        self.said.push((index, facts.said));
+    }
+
     fn facts(&mut self, index: u64, bytes: &[u8], file: &str) -> Option<Entry> {
         match Entry::parse(bytes) {
             Ok(entry) => {
-                let facts = Facts::of(&entry);
-                self.ids.push((facts.id, index));
-                self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
-                self.said.push((index, facts.said));
+                self.note(index, Facts::of(&entry));
                 Some(entry)
             }
             Err(error) => {

@@ -12,9 +12,11 @@
 //!    checkpoint, and then every tile against the tree that was computed.
 //! 6. What entries say of each other and of parts is held together.
 //!
-//! It goes on after a problem, as far as what it found lets it. Memory grows
-//! with the number of entries and parts (about 150 bytes each), not with their
-//! bytes; each thread holds a pack or a bundle besides.
+//! It goes on after a problem, as far as what it found lets it. A log of more
+//! than a million entries, or one of which a state is kept, is verified slice
+//! by slice (`slices.rs`): then memory does not grow with the entries but for
+//! eight bytes each, nor with their bytes; it does with the parts of the
+//! content (about 70 bytes each). Each thread holds a pack or a bundle besides.
 //!
 //! Whom it trusts: [`Options::vkey`], and the witnesses. Without a key from
 //! the caller it takes the one that lies beside the log, which whoever could
@@ -31,6 +33,7 @@ mod entries;
 mod files;
 mod proof;
 mod report;
+mod slices;
 mod source;
 mod tree;
 
@@ -46,7 +49,8 @@ use tabellion_evidence::sessions::{Rules, Sessions};
 use tabellion_evidence::tile::{self, WIDTH};
 
 pub use proof::{ProofReport, verify_proof};
-pub use report::{Checked, LISTED_MAX, Phase, Progress, Report, Witnessed};
+pub use report::{Checked, LISTED_MAX, Phase, Progress, Report, Statement, Witnessed};
+pub use slices::{SLICE_ENTRIES, State};
 pub use source::{DirectorySource, Source, SourceError, StoreSource};
 pub use tabellion_evidence::audit::Problem;
 pub use tabellion_evidence::sessions::{Completeness, DeclaredGap};
@@ -54,7 +58,7 @@ pub use tabellion_evidence::sessions::{Completeness, DeclaredGap};
 use content::Packs;
 use entries::{Entries, Scope};
 use files::Files;
-use report::Problems;
+use report::{About, Problems};
 
 const VKEY: &str = "log.vkey";
 const CHECKPOINT: &str = "log/checkpoint";
@@ -68,12 +72,25 @@ pub struct Options {
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have cosigned.
     pub quorum: usize,
-    /// A signed checkpoint that somebody kept. The log must extend it.
-    pub older: Option<Vec<u8>>,
+    /// Signed checkpoints that somebody kept. The log must extend each.
+    pub older: Vec<Vec<u8>>,
     /// Only these entries, with their content and the tiles above them.
     pub range: Option<Range<u64>>,
     /// The longest time that a session may say nothing.
     pub quiet_max: Option<Duration>,
+    /// The entries are somebody else's than Tabellion's: only their hashes are
+    /// looked at.
+    pub foreign: bool,
+    /// A log of more entries than this is verified slice by slice, in slices of
+    /// as many; when `None`, one of more than a million, in those of
+    /// [`SLICE_ENTRIES`].
+    pub slice: Option<u64>,
+    /// What was verified before, and is not read again.
+    pub state: Option<State>,
+    /// The log is verified slice by slice, so that there are states to keep.
+    pub keeps_state: bool,
+    /// How many threads read and hash; as many as there are cores when `None`.
+    pub threads: Option<usize>,
 }
 
 /// Says how far it has come, one step at a time and from any thread.
@@ -102,6 +119,33 @@ pub fn verify(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, SourceError> {
+    verify_keeping(source, options, progress, &mut |_| {})
+}
+
+/// [`verify`], handing over after each slice what has been verified so far, as
+/// long as nothing is wrong. (With [`Options::keeps_state`].)
+pub fn verify_keeping(
+    source: &dyn Source,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+    keep: &mut (dyn FnMut(&State) + Send),
+) -> Result<Report, SourceError> {
+    match options.threads {
+        None => verify_here(source, options, progress, keep),
+        Some(threads) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.map_err(|error| SourceError::new("threads", error))?;
+            pool.install(|| verify_here(source, options, progress, keep))
+        }
+    }
+}
+
+fn verify_here(
+    source: &dyn Source,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+    keep: &mut dyn FnMut(&State),
+) -> Result<Report, SourceError> {
     let rules = Rules {
         partial: options.range.is_some(),
         quiet_max: options.quiet_max.map(|max| i64::try_from(max.as_micros()).unwrap_or(i64::MAX)),
@@ -112,6 +156,9 @@ pub fn verify(
     let mut run = Run { source, options, progress, report, problems, rules, sessions: Sessions::default() };
     if let Some(heads) = run.heads()? {
         match &options.range {
+            None if options.keeps_state || heads.checkpoint.size > options.slice.unwrap_or(WHOLE_ENTRIES_MAX) => {
+                run.sliced(&heads, keep)?;
+            }
             None => run.whole(&heads)?,
             Some(range) => run.range(&heads, range.clone())?,
         }
@@ -132,19 +179,25 @@ struct Run<'a> {
 /// The checkpoint, and one that the log must extend.
 struct Heads {
     checkpoint: Checkpoint,
-    older: Option<Checkpoint>,
+    /// The key that signed it; `None` if that was not seen.
+    key: Option<VerifierKey>,
+    older: Vec<Checkpoint>,
 }
 
+/// A log of so many entries is held in memory as a whole (by about 150 bytes
+/// each), which lets more be said about what is wrong with it.
+const WHOLE_ENTRIES_MAX: u64 = 1 << 20;
+
 /// At most this many bundles are read before what they said is put together.
-const BUNDLES_AT_ONCE: u64 = 4_096;
+const BUNDLES_AT_ONCE: u64 = 512;
 
 /// This many bundles may be missing beside as many as are there, before those
 /// after them are not looked for: sizes can be anything, and cost nothing.
 const BUNDLES_MISSING_MAX: u64 = 1_000;
 
 impl Run<'_> {
-    fn note(&mut self, note: impl Into<String>) {
-        self.report.notes.push(note.into());
+    fn unchecked(&mut self, code: &'static str, text: impl Into<String>) {
+        self.report.leave_unchecked(code, text);
     }
 
     fn finish(mut self) -> Report {
@@ -153,17 +206,89 @@ impl Run<'_> {
         let found = &self.report.completeness;
         let (unnumbered, open) = (found.unnumbered, found.open.len());
         if unnumbered > 0 {
-            self.note(format!(
-                "{unnumbered} entries have no number, so whether one among them is missing does not show"
-            ));
+            self.unchecked(
+                "numbers",
+                format!("{unnumbered} entries have no number, so whether one among them is missing does not show"),
+            );
         }
-        if open > 0 {
-            self.note("the last session has not ended, so whether anything came after its newest entry does not show");
+        if open > 0 && self.options.range.is_none() {
+            self.unchecked(
+                "newest",
+                "the last session has not ended, so whether anything came after its newest entry does not show",
+            );
         }
-        self.report.verified = self.problems.list.is_empty();
+        self.report.verified = self.problems.is_empty();
+        self.say_what_is_proved();
+        self.report.contradicted.clone_from(&self.problems.list);
         self.report.problems = self.problems.list;
         self.report.problems_more = self.problems.more;
         self.report
+    }
+
+    /// What the absence of problems comes to.
+    fn say_what_is_proved(&mut self) {
+        let report = &mut self.report;
+        let (checked, problems) = (report.checked, &self.problems);
+        let (Some(origin), Some(size)) = (report.origin.clone(), report.size) else { return };
+        if problems.none_about(&[About::Signature]) {
+            report.prove("signature", format!("the log's key signed a tree of {size} entries in the name of {origin}"));
+        }
+        if !report.cosignatures.is_empty() && problems.none_about(&[About::Witnesses]) {
+            let count = report.cosignatures.len();
+            report.prove("cosigned", format!("{count} of the given witnesses cosigned it"));
+        }
+        let whole = report.range.is_none();
+        if problems.none_about(&[About::Signature, About::Tree]) && report.root.is_some() {
+            let (entries, tiles) = (checked.entries, checked.tiles);
+            report.prove("tree", format!("{entries} entries are those of the signed tree, by {tiles} tiles"));
+            let older = self.options.older.len();
+            if older > 0 && problems.none_about(&[About::Older]) {
+                report.prove("extends", format!("the log holds all that it held by {older} older checkpoints"));
+            }
+        }
+        if self.options.foreign {
+            report.leave_unchecked("foreign", "the entries are another log's: what they say was not looked at");
+            return;
+        }
+        if problems.none_about(&[About::Entries, About::Tree]) {
+            report.prove("entries", format!("{} entries are well-formed", checked.entries));
+        }
+        if checked.packs > 0 && problems.none_about(&[About::Content, About::Entries, About::Tree]) {
+            let (parts, bodies) = (checked.parts, checked.bodies);
+            let text = format!("{parts} parts have their hashes, and {bodies} bodies are those that entries commit to");
+            report.prove("content", text);
+        }
+        if !problems.none_about(&[About::Tree, About::Entries, About::Signature]) {
+            return;
+        }
+        if whole && problems.none_about(&[About::Exchanges]) {
+            let (all, open) = (checked.exchanges, checked.open_exchanges);
+            let text = format!("{all} exchanges have one request each, and all but {open} one response after it");
+            report.prove("exchanges", text);
+        }
+        let found = &report.completeness;
+        let (numbered, sessions, gaps) = (found.numbered, found.sessions, found.gaps.clone());
+        let (lost, key_from) = (found.lost, found.key_from);
+        if numbered > 0 && problems.none_about(&[About::Numbers]) {
+            let text = format!("none is missing among the {numbered} numbered entries of {sessions} sessions");
+            report.prove("numbers", text);
+        }
+        if let Some(from) = key_from
+            && problems.none_about(&[About::Keys])
+        {
+            let text = format!("the key that signed is the one that every session from entry {from} on names");
+            report.prove("keys", text);
+        }
+        if lost > 0 {
+            let listed: Vec<String> = gaps
+                .iter()
+                .take(5)
+                .map(|gap| format!("{} at entry {} ({})", gap.count, gap.entry, gap.reason))
+                .collect();
+            let more = if gaps.len() > listed.len() { ", and more" } else { "" };
+            let text = format!("the log itself declares {lost} as not recorded: {}{more}", listed.join(", "));
+            report.prove("declared", text);
+        }
     }
 
     /// The key to check with. The one beside the log is looked at in any case.
@@ -194,7 +319,8 @@ impl Run<'_> {
             }
         };
         if given.is_none() && beside.is_some() {
-            self.note(
+            self.unchecked(
+                "key-elsewhere",
                 "the key was taken from the log itself, where whoever changes the log can change it; \
                  give the key that you hold from elsewhere",
             );
@@ -220,7 +346,7 @@ impl Run<'_> {
         let Some(bytes) = self.source.read(CHECKPOINT)? else {
             self.key()?;
             self.problems.push(Problem::Missing { file: file() });
-            self.note("there is no checkpoint, so nothing else could be checked");
+            self.unchecked("checkpoint", "there is no checkpoint, so nothing else could be checked");
             return Ok(None);
         };
         let key = self.key()?;
@@ -238,34 +364,35 @@ impl Run<'_> {
             }
         };
         self.witnessed(&bytes);
-        self.note("nobody else says when this checkpoint was signed: it has no timestamps");
-        let older = match (&self.options.older, &key) {
-            (Some(older), Some(key)) => match checkpoint::verify(older, key) {
-                Ok(older) => Some(older.into_inner()),
-                Err(error) => {
-                    self.problems.push(Problem::Older { error });
-                    None
+        self.unchecked("time", "nobody else says when this checkpoint was signed: it has no timestamps");
+        let mut older = Vec::new();
+        if let Some(key) = &key {
+            for kept in &self.options.older {
+                match checkpoint::verify(kept, key) {
+                    Ok(kept) => older.push(kept.into_inner()),
+                    Err(error) => self.problems.push(Problem::Older { error }),
                 }
-            },
-            _ => None,
-        };
-        if self.options.older.is_none() {
-            self.note(
+            }
+        }
+        if self.options.older.is_empty() && self.options.state.is_none() {
+            self.unchecked(
+                "older",
                 "no older checkpoint was given, so a log that was rolled back, or a second one by the same key, \
                  would not show",
             );
         }
+        let key = key.filter(|_| checkpoint.is_some());
         let unsigned = || Checkpoint::parse_text(Note::parse(&bytes).ok()?.text()).ok();
         let Some(checkpoint) = checkpoint.or_else(unsigned) else {
-            self.note("the checkpoint cannot be read, so nothing else could be checked");
+            self.unchecked("checkpoint", "the checkpoint cannot be read, so nothing else could be checked");
             return Ok(None);
         };
         if !checkpoint.extensions.is_empty() {
-            self.note("the checkpoint has lines that mean nothing to this version");
+            self.unchecked("extensions", "the checkpoint has lines that mean nothing to this version");
         }
         self.report.origin = Some(checkpoint.origin.clone());
         self.report.size = Some(checkpoint.size);
-        Ok(Some(Heads { checkpoint, older }))
+        Ok(Some(Heads { checkpoint, key, older }))
     }
 
     fn witnessed(&mut self, bytes: &[u8]) {
@@ -280,7 +407,7 @@ impl Run<'_> {
             self.problems.push(Problem::Quorum { file: CHECKPOINT.to_owned(), have, need: self.options.quorum });
         }
         if self.options.witnesses.is_empty() {
-            self.note("no witnesses were given, so only the log itself vouches for its checkpoint");
+            self.unchecked("witnesses", "no witnesses were given, so only the log itself vouches for its checkpoint");
         }
     }
 
@@ -290,10 +417,14 @@ impl Run<'_> {
         match &files {
             Some(files) if files.unfinished > 0 => {
                 let count = files.unfinished;
-                self.note(format!("{count} files that a crash left unfinished (*.tmp) were not looked at"));
+                self.unchecked(
+                    "unfinished",
+                    format!("{count} files that a crash left unfinished (*.tmp) were not looked at"),
+                );
             }
             Some(_) => {}
-            None => self.note(
+            None => self.unchecked(
+                "listing",
                 "the files cannot be listed here, so those that do not belong to this log, and older versions of \
                  tiles, were not looked at",
             ),
@@ -307,7 +438,7 @@ impl Run<'_> {
         let packs = match &files {
             Some(files) if self.source.has_content() => Some(self.packs(&files.packs, size, 0)?),
             _ => {
-                self.note("the content could not be had here, so no part and no body was checked");
+                self.unchecked("content", "the content could not be had here, so no part and no body was checked");
                 None
             }
         };
@@ -328,18 +459,24 @@ impl Run<'_> {
                 last: size,
                 files: Some(files),
                 packs: None,
+                foreign: self.options.foreign,
+                roots: true,
                 ticker: &Ticker::new(&|_| {}, Phase::Bundles, 0),
             };
             match entries.extend(&scope, files)? {
                 0 => {}
-                more => {
-                    self.note(format!("{more} entries beyond the checkpoint follow on the log and are not signed yet"))
-                }
+                more => self.unchecked(
+                    "beyond",
+                    format!("{more} entries beyond the checkpoint follow on the log and are not signed yet"),
+                ),
             }
         }
         let beyond = files.iter().flat_map(|files| &files.packs).filter(|&&pack| pack >= size).count();
         if beyond > 0 {
-            self.note(format!("{beyond} packs are beyond the checkpoint; nothing signed names their parts yet"));
+            self.unchecked(
+                "beyond",
+                format!("{beyond} packs are beyond the checkpoint; nothing signed names their parts yet"),
+            );
         }
 
         // The tiles, and with them the root.
@@ -348,7 +485,7 @@ impl Run<'_> {
         self.report.root = outcome.root;
         self.report.checked.tiles += outcome.tiles;
         self.problems.append(outcome.problems);
-        if let Some(older) = &heads.older {
+        for older in &heads.older {
             let root = outcome.best.as_ref().and_then(|nodes| nodes.root(older.size));
             self.extends(&heads.checkpoint, older, root);
         }
@@ -363,7 +500,10 @@ impl Run<'_> {
         }
         self.relations(entries, read_all, true);
         if !read_all {
-            self.note("some entries could not be read, so what others say of them was not held against them");
+            self.unchecked(
+                "unreadable",
+                "some entries could not be read, so what others say of them was not held against them",
+            );
         }
         Ok(())
     }
@@ -374,18 +514,32 @@ impl Run<'_> {
         Packs::read(self.source, numbers, size, hashed_from, &ticker, checked, problems)
     }
 
-    /// Reads every bundle that a log of this size has, as far as there are any.
-    fn bundles(&mut self, size: u64, files: Option<&Files>, packs: Option<&Packs>) -> Result<Entries, SourceError> {
-        let needed = size.div_ceil(WIDTH);
-        let looked_for = match files {
+    /// How many of the bundles that a log needs are looked for, by how many there are.
+    fn looked_for(&self, needed: u64, files: Option<&Files>) -> u64 {
+        match files {
             Some(files) => {
                 let there = files.bundles.range(..needed).count() as u64;
                 needed.min(2 * there + BUNDLES_MISSING_MAX)
             }
             None => needed,
-        };
+        }
+    }
+
+    /// Says that bundles from this one on are missing.
+    fn missing_from(&mut self, bundle: u64, size: u64) {
+        let file = files::bundle_file(bundle, entries::width_of(bundle, size));
+        self.problems.push_first(Problem::MissingMany { file, more: size.div_ceil(WIDTH) - bundle - 1 });
+    }
+
+    /// Reads every bundle that a log of this size has, as far as there are any.
+    fn bundles(&mut self, size: u64, files: Option<&Files>, packs: Option<&Packs>) -> Result<Entries, SourceError> {
+        let needed = size.div_ceil(WIDTH);
+        let looked_for = self.looked_for(needed, files);
         let ticker = Ticker::new(self.progress, Phase::Bundles, looked_for);
-        let scope = Scope { source: self.source, size, first: 0, last: size, files, packs, ticker: &ticker };
+        let foreign = self.options.foreign;
+        let ticker = &ticker;
+        let scope =
+            Scope { source: self.source, size, first: 0, last: size, files, packs, foreign, roots: true, ticker };
         let mut entries = Entries::default();
         let mut next = 0;
         while next < looked_for {
@@ -404,8 +558,7 @@ impl Run<'_> {
             }
         }
         if next < needed {
-            let file = files::bundle_file(next, entries::width_of(next, size));
-            self.problems.push(Problem::MissingMany { file, more: needed - next - 1 });
+            self.missing_from(next, size);
         }
         Ok(entries)
     }
@@ -418,6 +571,20 @@ impl Run<'_> {
         } else if root != Some(older.root) {
             self.problems.push(Problem::Forked { file, older: older.size });
         }
+    }
+
+    /// Holds the roots that the log had, by its tiles, against those of older
+    /// checkpoints.
+    fn extends_by_tiles(&mut self, heads: &Heads) -> Result<(), SourceError> {
+        let head = &heads.checkpoint;
+        for older in &heads.older {
+            let root = match older.size <= head.size {
+                true => tree::root_of_tiles(self.source, older.size, head.size)?.ok(),
+                false => None,
+            };
+            self.extends(head, older, root);
+        }
+        Ok(())
     }
 
     /// Requests against responses, and ids against each other.
@@ -443,12 +610,13 @@ impl Run<'_> {
         let (first, last) = (range.start.min(head.size), range.end.min(head.size));
         self.report.range = Some((first, last));
         if last < range.end {
-            self.note(format!("the log ends at entry {}, before the end of the range", head.size));
+            self.unchecked("range", format!("the log ends at entry {}, before the end of the range", head.size));
         }
         if first >= last {
-            self.note("the range has no entries");
+            self.unchecked("range", "the range has no entries");
         }
-        self.note(
+        self.unchecked(
+            "range",
             "only a range was checked: responses may belong to requests before it, requests to responses after it, \
              and files elsewhere were not looked at",
         );
@@ -461,7 +629,7 @@ impl Run<'_> {
             Some(files) => Some(self.packs_of_range(files, head.size, first, last, bundles.clone())?),
             None => {
                 if first < last {
-                    self.note("the content could not be had here, so no part and no body was checked");
+                    self.unchecked("content", "the content could not be had here, so no part and no body was checked");
                 }
                 None
             }
@@ -474,21 +642,18 @@ impl Run<'_> {
             last,
             files: None,
             packs: packs.as_ref(),
+            foreign: self.options.foreign,
+            roots: false,
             ticker: &ticker,
         };
         let mut entries = scope.read(bundles)?;
         self.follow(&mut entries);
         let mut problems = Problems::default();
-        let root = tree::check_range(self.source, head, &entries, &mut self.report.checked, &mut problems)?;
+        let (root, proven) = tree::check_edge(self.source, head, &mut problems)?;
+        tree::check_range(self.source, head, proven, &entries, &mut self.report.checked, &mut problems)?;
         self.problems.append(problems);
         self.report.root = root;
-        if let Some(older) = &heads.older {
-            let root = match older.size <= head.size {
-                true => tree::root_of_tiles(self.source, older.size, head.size)?.ok(),
-                false => None,
-            };
-            self.extends(head, older, root);
-        }
+        self.extends_by_tiles(heads)?;
         self.report.checked.add(&entries.checked);
         self.problems.append(std::mem::take(&mut entries.problems));
         if let Some(packs) = &packs
@@ -524,6 +689,8 @@ impl Run<'_> {
             last,
             files: None,
             packs: None,
+            foreign: self.options.foreign,
+            roots: false,
             ticker: &ticker,
         };
         let lacking = scope.any_content(bundles, &packs, |reader, content| Ok(!reader.knows_all(content)?))?;

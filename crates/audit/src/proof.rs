@@ -8,7 +8,7 @@ use tabellion_evidence::note::{Note, VerifierKey};
 use tabellion_evidence::proof::Proof;
 use tabellion_evidence::tree::{self, Hash};
 
-use crate::report::Witnessed;
+use crate::report::{Statement, Witnessed};
 
 /// What stands in the place of the checkpoint's file name.
 const PROOF: &str = "the proof's checkpoint";
@@ -43,6 +43,33 @@ pub struct ProofReport {
     pub problems: Vec<Problem>,
     /// What could not be checked.
     pub notes: Vec<String>,
+    /// What is so, by signatures and hashes that were recomputed.
+    pub proved: Vec<Statement>,
+    /// What cannot be so: the problems.
+    pub contradicted: Vec<Problem>,
+    /// What neither was proved nor contradicted, and why.
+    pub unchecked: Vec<Statement>,
+}
+
+impl ProofReport {
+    /// Adds something that was proved, by a check that is made elsewhere.
+    pub fn prove(&mut self, code: &'static str, text: impl Into<String>) {
+        self.proved.push(Statement::new(code, text));
+    }
+
+    /// Adds something that could not be checked.
+    pub fn leave_unchecked(&mut self, code: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        self.notes.push(text.clone());
+        self.unchecked.push(Statement::new(code, text));
+    }
+
+    /// Adds a contradiction: the proof is not verified.
+    pub fn contradict(&mut self, problem: Problem) {
+        self.verified = false;
+        self.problems.push(problem.clone());
+        self.contradicted.push(problem);
+    }
 }
 
 /// Checks a proof file. Without a key, only that the entry leads to the root
@@ -61,12 +88,24 @@ pub fn verify_proof(bytes: &[u8], vkey: Option<&VerifierKey>, witnesses: &[Verif
             report.problems.push(Problem::Quorum { file: file(), have, need: quorum });
         }
     }
-    if witnesses.is_empty() {
-        report.notes.push("no witnesses were given, so only the log itself vouches for its checkpoint".to_owned());
-    }
-    report.notes.push("a proof holds an entry and not its content, which was not checked".to_owned());
-    report.notes.push("nobody else says when this checkpoint was signed: it has no timestamps".to_owned());
     report.verified = report.problems.is_empty();
+    report.contradicted.clone_from(&report.problems);
+    if let (true, Some(origin), Some(size), Some(index)) =
+        (report.verified, report.origin.clone(), report.size, report.index)
+    {
+        report.prove("signature", format!("the log's key signed a tree of {size} entries in the name of {origin}"));
+        report.prove("inclusion", format!("the entry is number {index} of that tree, and is well-formed"));
+        if !report.cosignatures.is_empty() {
+            let count = report.cosignatures.len();
+            report.prove("cosigned", format!("{count} of the given witnesses cosigned it"));
+        }
+    }
+    if witnesses.is_empty() {
+        let text = "no witnesses were given, so only the log itself vouches for its checkpoint";
+        report.leave_unchecked("witnesses", text);
+    }
+    report.leave_unchecked("content", "a proof holds an entry and not its content, which was not checked");
+    report.leave_unchecked("time", "nobody else says when this checkpoint was signed: it has no timestamps");
     report
 }
 

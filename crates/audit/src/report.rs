@@ -1,9 +1,11 @@
 //! What is said in the end.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 use tabellion_evidence::audit::Problem;
 use tabellion_evidence::checkpoint::Cosignature;
-use tabellion_evidence::sessions::Completeness;
+use tabellion_evidence::sessions::{Completeness, Numbering};
 use tabellion_evidence::tree::Hash;
 
 /// At most this many problems, and open exchanges, are listed. The others are
@@ -37,10 +39,118 @@ pub struct Report {
     pub problems_more: u64,
     /// What could not be checked, and what is worth knowing.
     pub notes: Vec<String>,
+    /// What is so, by signatures and hashes that were recomputed.
+    pub proved: Vec<Statement>,
+    /// What cannot be so: the problems, as far as they fit.
+    pub contradicted: Vec<Problem>,
+    /// What neither was proved nor contradicted, and why.
+    pub unchecked: Vec<Statement>,
+}
+
+/// A sentence of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// A short word for it, which stays what it is.
+    pub code: &'static str,
+    /// It, for people.
+    pub text: String,
+}
+
+impl Statement {
+    /// A sentence.
+    pub fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// For checks that are made elsewhere, on evidence that this crate does not read: of anchors, of a policy.
+impl Report {
+    /// Adds something that was proved.
+    pub fn prove(&mut self, code: &'static str, text: impl Into<String>) {
+        self.proved.push(Statement::new(code, text));
+    }
+
+    /// Adds a contradiction: the log is not verified.
+    pub fn contradict(&mut self, problem: Problem) {
+        self.verified = false;
+        self.problems.push(problem.clone());
+        self.contradicted.push(problem);
+    }
+
+    /// Adds something that could not be checked.
+    pub fn leave_unchecked(&mut self, code: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        self.notes.push(text.clone());
+        self.unchecked.push(Statement::new(code, text));
+    }
+
+    /// Takes back that something could not be checked: it was.
+    pub fn checked_after_all(&mut self, code: &'static str) {
+        let unchecked = &mut self.unchecked;
+        let notes = &mut self.notes;
+        unchecked.retain(|statement| {
+            let stays = statement.code != code;
+            if !stays {
+                notes.retain(|note| *note != statement.text);
+            }
+            stays
+        });
+    }
+}
+
+/// What a problem is about, and what is not proved because of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum About {
+    Signature,
+    Witnesses,
+    Older,
+    Tree,
+    Entries,
+    Content,
+    Exchanges,
+    Numbers,
+    Keys,
+    Elsewhere,
+}
+
+impl About {
+    fn of(problem: &Problem) -> Self {
+        match problem {
+            Problem::Key { .. } | Problem::KeyDiffers { .. } | Problem::KeyAbsent | Problem::Checkpoint { .. } => {
+                Self::Signature
+            }
+            Problem::Cosignature { .. } | Problem::Quorum { .. } => Self::Witnesses,
+            Problem::Older { .. } | Problem::RolledBack { .. } | Problem::Forked { .. } | Problem::State { .. } => {
+                Self::Older
+            }
+            Problem::Entry { .. } => Self::Entries,
+            Problem::Missing { file } | Problem::Unexpected { file } if file.starts_with("content/") => Self::Content,
+            Problem::Pack { .. }
+            | Problem::PackEmpty { .. }
+            | Problem::PartHash { .. }
+            | Problem::PartDamaged { .. }
+            | Problem::PartTwice { .. }
+            | Problem::PartUnnamed { .. }
+            | Problem::PartElsewhere { .. }
+            | Problem::PartMissing { .. }
+            | Problem::PartLength { .. }
+            | Problem::Manifest { .. }
+            | Problem::Frame { .. }
+            | Problem::Body { .. } => Self::Content,
+            Problem::IdTwice { .. }
+            | Problem::ResponseTwice { .. }
+            | Problem::ResponseEarly { .. }
+            | Problem::ResponseAlone { .. } => Self::Exchanges,
+            Problem::Numbering(Numbering::Key { .. }) => Self::Keys,
+            Problem::Numbering(_) => Self::Numbers,
+            Problem::Outside { .. } => Self::Elsewhere,
+            _ => Self::Tree,
+        }
+    }
 }
 
 /// How much was looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// Entries that were hashed and read.
     pub entries: u64,
@@ -86,13 +196,26 @@ impl From<Cosignature> for Witnessed {
 pub(crate) struct Problems {
     pub(crate) list: Vec<Problem>,
     pub(crate) more: u64,
+    /// What those are about that did not fit, too.
+    about: BTreeSet<About>,
 }
 
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
+        self.about.insert(About::of(&problem));
         if self.list.len() < LISTED_MAX {
             self.list.push(problem);
         } else {
+            self.more += 1;
+        }
+    }
+
+    /// Puts one before the others, because it says most.
+    pub(crate) fn push_first(&mut self, problem: Problem) {
+        self.about.insert(About::of(&problem));
+        self.list.insert(0, problem);
+        if self.list.len() > LISTED_MAX {
+            self.list.pop();
             self.more += 1;
         }
     }
@@ -102,8 +225,19 @@ impl Problems {
     }
 
     pub(crate) fn append(&mut self, later: Self) {
+        self.about.extend(later.about.iter().copied());
         self.extend(later.list);
         self.more += later.more;
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether there is none about any of these.
+    pub(crate) fn none_about(&self, about: &[About]) -> bool {
+        about.iter().all(|about| !self.about.contains(about))
     }
 }
 

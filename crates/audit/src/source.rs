@@ -31,6 +31,13 @@ pub trait Source: Sync {
     /// The whole object; `None` when there is none.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError>;
 
+    /// [`Source::read`] into a buffer that serves again, whose bytes are replaced; false when there is no such object.
+    fn read_into(&self, name: &str, bytes: &mut Vec<u8>) -> Result<bool, SourceError> {
+        bytes.clear();
+        let found = self.read(name)?;
+        Ok(found.map(|found| *bytes = found).is_some())
+    }
+
     /// `length` bytes of the object from `offset`; `None` when there is no
     /// such object or it is shorter.
     fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, SourceError> {
@@ -108,13 +115,18 @@ impl DirectorySource {
 
 impl Source for DirectorySource {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let failed = |error| SourceError::new(name, error);
-        let Some(file) = self.open(name).map_err(failed)? else { return Ok(None) };
         let mut bytes = Vec::new();
+        Ok(self.read_into(name, &mut bytes)?.then_some(bytes))
+    }
+
+    fn read_into(&self, name: &str, bytes: &mut Vec<u8>) -> Result<bool, SourceError> {
+        let failed = |error| SourceError::new(name, error);
+        bytes.clear();
+        let Some(file) = self.open(name).map_err(failed)? else { return Ok(false) };
         let limit = if name.starts_with("content/") { u64::MAX } else { LOG_FILE_BYTES_MAX + 1 };
-        bytes.reserve_exact(file.metadata().map_err(failed)?.len().min(limit) as usize);
-        file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-        Ok(Some(bytes))
+        bytes.reserve(file.metadata().map_err(failed)?.len().min(limit) as usize);
+        file.take(limit).read_to_end(bytes).map_err(failed)?;
+        Ok(true)
     }
 
     fn read_range(&self, name: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>, SourceError> {

@@ -279,16 +279,13 @@ pub(crate) fn root_of_tiles(source: &dyn Source, size: u64, of: u64) -> Result<R
     }
 }
 
-/// Holds the entries of some bundles against the checkpoint through the tiles
-/// above them, from the root down: each tile is proven by the one above it,
-/// and those at the right edge by the root.
-pub(crate) fn check_range(
+/// Holds the root of the tiles at the right edge against the checkpoint. The
+/// root, and whether it is the signed one.
+pub(crate) fn check_edge(
     source: &dyn Source,
     head: &Checkpoint,
-    entries: &Entries,
-    checked: &mut Checked,
     problems: &mut Problems,
-) -> Result<Option<Hash>, SourceError> {
+) -> Result<(Option<Hash>, bool), SourceError> {
     let root = match root_of_tiles(source, head.size, head.size)? {
         Ok(root) => Some(root),
         Err(problem) => {
@@ -300,34 +297,58 @@ pub(crate) fn check_range(
     if root.is_some() && !proven {
         problems.push(Problem::RootOfTiles { file: CHECKPOINT.to_owned() });
     }
+    Ok((root, proven))
+}
+
+/// A tile's hashes, and whether they are proven.
+type Row = Vec<(Hash, bool)>;
+
+/// Holds the entries of some bundles against the checkpoint through the tiles
+/// above them, from the root down: each tile is proven by the one above it,
+/// and those at the right edge by the root, if that is `proven`.
+pub(crate) fn check_range(
+    source: &dyn Source,
+    head: &Checkpoint,
+    proven: bool,
+    entries: &Entries,
+    checked: &mut Checked,
+    problems: &mut Problems,
+) -> Result<(), SourceError> {
     let bundles = (entries.leaves.len() as u64).div_ceil(WIDTH);
     if bundles == 0 {
-        return Ok(root);
+        return Ok(());
     }
     // Hashes of the level above, by position, with whether they are proven.
     let (first, last) = (entries.first, entries.first + bundles - 1);
-    let mut above: Vec<(Hash, bool)> = Vec::new();
+    let mut above: Row = Vec::new();
     for level in (0..8_u8).rev() {
         let shift = 8 * u32::from(level);
         let (from, to) = (first >> shift, last >> shift);
-        let mut hashes = Vec::new();
-        for index in from..=to {
-            let width = head.size.checked_shr(shift).unwrap_or(0).saturating_sub(index * WIDTH).min(WIDTH) as u16;
-            if width == 0 {
-                continue;
-            }
-            let id = TileId { level, index, width };
-            let found = read_tile(source, id)?;
-            checked.tiles += 1;
-            let Some(bytes) = found else {
-                problems.push(Problem::Missing { file: tile_file(id) });
-                hashes.extend(std::iter::repeat_n((Hash([0; 32]), false), usize::from(width)));
-                continue;
+        let width =
+            |index: u64| head.size.checked_shr(shift).unwrap_or(0).saturating_sub(index * WIDTH).min(WIDTH) as u16;
+        let check = |index: u64| -> Result<(Row, Vec<Problem>), SourceError> {
+            let id = TileId { level, index, width: width(index) };
+            let unknown = || vec![(Hash([0; 32]), false); usize::from(id.width)];
+            let mut problems = Vec::new();
+            let tile = match read_tile(source, id)? {
+                None => {
+                    problems.push(Problem::Missing { file: tile_file(id) });
+                    None
+                }
+                Some(bytes) => {
+                    let tile = audit::tile_hashes(&bytes, id.width);
+                    if tile.is_none() {
+                        problems.push(Problem::TileLength { file: tile_file(id), width: id.width });
+                    }
+                    tile
+                }
             };
-            let Some(tile) = audit::tile_hashes(&bytes, width) else {
-                problems.push(Problem::TileLength { file: tile_file(id), width });
-                hashes.extend(std::iter::repeat_n((Hash([0; 32]), false), usize::from(width)));
-                continue;
+            let Some(tile) = tile else {
+                let row = unknown();
+                if level == 0 {
+                    entries.differing(index, head.size, row.iter().map(|(hash, _)| hash), false, &mut problems);
+                }
+                return Ok((row, problems));
             };
             let right = if id.is_full() {
                 // Its own hash stands at `index` of the level above, of which
@@ -344,24 +365,86 @@ pub(crate) fn check_range(
             } else {
                 proven
             };
-            hashes.extend(tile.into_iter().map(|hash| (hash, right)));
+            if level == 0 {
+                entries.differing(index, head.size, tile.iter(), right, &mut problems);
+                return Ok((Row::new(), problems));
+            }
+            Ok((tile.into_iter().map(|hash| (hash, right)).collect(), problems))
+        };
+        let rows: Vec<(Row, Vec<Problem>)> =
+            (from..=to).into_par_iter().filter(|&index| width(index) > 0).map(check).collect::<Result<_, _>>()?;
+        let mut hashes = Vec::with_capacity(rows.iter().map(|(row, _)| row.len()).sum());
+        // One that reaches back before these entries was counted with those.
+        let starts_here = |index: u64| first == 0 || index << shift >= first;
+        checked.tiles += (from..=to).filter(|&index| width(index) > 0 && starts_here(index)).count() as u64;
+        for (row, found) in rows {
+            hashes.extend(row);
+            problems.extend(found);
         }
         above = hashes;
     }
-    let start = first * WIDTH;
-    for (position, (leaf, (hash, right))) in entries.leaves.iter().zip(&above).enumerate() {
-        let entry = start + position as u64;
-        let index = entry / WIDTH;
-        if leaf == hash || entries.unreadable.contains(&index) {
+    Ok(())
+}
+
+impl Entries {
+    /// Says which leaves of a bundle are not the hashes of its tile, which is
+    /// proven or not.
+    fn differing<'a>(
+        &self,
+        index: u64,
+        size: u64,
+        tile: impl Iterator<Item = &'a Hash>,
+        proven: bool,
+        problems: &mut Vec<Problem>,
+    ) {
+        let start = ((index - self.first) * WIDTH) as usize;
+        let leaves = self.leaves.get(start..).unwrap_or_default();
+        let differ = leaves.iter().zip(tile).enumerate().filter(|(_, (leaf, hash))| leaf != hash);
+        let mut differ = differ.map(|(nth, _)| index * WIDTH + nth as u64).peekable();
+        if differ.peek().is_none() || self.unreadable.contains(&index) {
+            return;
+        }
+        let width = width_of(index, size);
+        let file = bundle_file(index, width);
+        problems.extend(differ.map(|entry| match proven {
+            true => Problem::EntryChanged { file: file.clone(), entry },
+            false => {
+                let tile = tile_file(TileId { level: 0, index, width });
+                Problem::Disagree { file: file.clone(), tile, entry }
+            }
+        }));
+    }
+}
+
+/// Tiles of other widths than a tree of this size has, held against those that
+/// it has, as far as both go. Gives how many, and how many of them go on beyond
+/// the tree's end.
+pub(crate) fn older_tiles(
+    source: &dyn Source,
+    size: u64,
+    files: &Files,
+    problems: &mut Problems,
+) -> Result<(u64, u64), SourceError> {
+    let (mut tiles, mut beyond) = (0, 0);
+    for &id in &files.tiles {
+        let has = size.checked_shr(8 * u32::from(id.level)).unwrap_or(0).saturating_sub(id.index.saturating_mul(WIDTH));
+        let has = has.min(WIDTH) as u16;
+        if has == id.width {
             continue;
         }
-        let width = width_of(index, head.size);
-        let file = bundle_file(index, width);
-        if *right {
-            problems.push(Problem::EntryChanged { file, entry });
-        } else {
-            problems.push(Problem::Disagree { file, tile: tile_file(TileId { level: 0, index, width }), entry });
+        beyond += u64::from(id.width > has);
+        // A partial one may be gone by now.
+        let Some(bytes) = source.read(&tile_file(id))? else { continue };
+        tiles += 1;
+        let file = tile_file(id);
+        if bytes.len() != usize::from(id.width) * Hash::BYTES {
+            problems.push(Problem::TileLength { file, width: id.width });
+        } else if has > 0
+            && let Some(right) = read_tile(source, TileId { width: has, ..id })?
+            && let Some(hash) = bytes.chunks(Hash::BYTES).zip(right.chunks(Hash::BYTES)).position(|(a, b)| a != b)
+        {
+            problems.push(Problem::Tile { file, hash: hash as u16 });
         }
     }
-    Ok(root)
+    Ok((tiles, beyond))
 }

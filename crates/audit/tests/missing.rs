@@ -93,7 +93,13 @@ fn log(entries: &[Vec<u8>]) -> Files {
 }
 
 fn judge(entries: &[Vec<u8>]) -> Report {
-    log(entries).verify_with(&Options { vkey: Some(key().verifier().clone()), ..Options::default() })
+    let options = Options { vkey: Some(key().verifier().clone()), ..Options::default() };
+    let report = log(entries).verify_with(&options);
+    // Slice by slice, the same is found.
+    let sliced = log(entries).verify_with(&Options { keeps_state: true, ..options });
+    assert_eq!(codes(&report), codes(&sliced));
+    assert_eq!(report.completeness, sliced.completeness);
+    report
 }
 
 fn codes(report: &Report) -> Vec<&'static str> {
@@ -201,7 +207,7 @@ fn a_whole_session_left_out_is_named_by_the_next() {
     let older = log(&all).0["log/checkpoint"].clone();
     let rest = log(&without("SESSION-C"));
     assert!(rest.verify().verified);
-    let report = rest.verify_with(&Options { older: Some(older), ..Options::default() });
+    let report = rest.verify_with(&Options { older: vec![older], ..Options::default() });
     refused(&report, "the log was rolled back");
 }
 

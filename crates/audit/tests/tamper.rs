@@ -241,6 +241,6 @@ fn a_log_that_its_own_key_holder_rewrote_is_refused_by_an_older_checkpoint_alone
     let cut = log.with_entries(&entries).signed(&key);
     let mut cut = cut;
     cut.0.retain(|name, _| !name.starts_with("content/"));
-    let report = cut.verify_with(&Options { older: Some(log.0["log/checkpoint"].clone()), ..Options::default() });
+    let report = cut.verify_with(&Options { older: vec![log.0["log/checkpoint"].clone()], ..Options::default() });
     refused(&report, "rolled back");
 }

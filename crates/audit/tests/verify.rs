@@ -79,7 +79,11 @@ fn an_older_checkpoint_must_be_extended() {
     let newer = files(&directory);
     let note = |log: &Files| Some(log.0["log/checkpoint"].clone());
     for range in [None, Some(2..4), Some(250..280)] {
-        let with = |older| Options { older, range: range.clone(), ..Options::default() };
+        let with = |older: Option<Vec<u8>>| Options {
+            older: older.into_iter().collect(),
+            range: range.clone(),
+            ..Options::default()
+        };
         assert!(newer.verify_with(&with(note(&older))).verified);
         assert!(newer.verify_with(&with(note(&newer))).verified);
         // Put back, as from an older backup.
@@ -271,7 +275,9 @@ fn a_log_passes_while_it_is_being_written() {
         let mut older = None;
         loop {
             let last = done.load(Ordering::Relaxed);
-            let report = verify(&source, &Options { older: older.take(), ..Options::default() }, &|_| {}).unwrap();
+            let report =
+                verify(&source, &Options { older: older.take().into_iter().collect(), ..Options::default() }, &|_| {})
+                    .unwrap();
             assert!(report.verified, "{report:#?}");
             older = source.read("log/checkpoint").unwrap();
             // What was read after the verification may be ahead of the next one only if the log went back.

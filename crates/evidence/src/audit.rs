@@ -13,7 +13,7 @@
 //! a byte of an entry or a part.
 
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::checkpoint::CheckpointError;
@@ -352,6 +352,20 @@ pub enum Problem {
     /// A proof file does not hold the entry that it is about.
     #[error("the proof does not hold the entry that it is about")]
     ProofEntry,
+    /// A state that somebody kept is of another log, or of another version.
+    #[error("the state is refused: {why}")]
+    State {
+        /// Why.
+        why: &'static str,
+    },
+    /// What a check found that is made elsewhere: of anchors, of a policy.
+    #[error("{text}")]
+    Outside {
+        /// Its short word.
+        code: &'static str,
+        /// What it found.
+        text: String,
+    },
     /// Something is missing, twice or out of order, by its number.
     #[error(transparent)]
     Numbering(#[from] Numbering),
@@ -403,6 +417,8 @@ impl Problem {
             Self::Body { .. } => "body",
             Self::Proof { .. } => "proof",
             Self::ProofEntry => "proof-entry",
+            Self::State { .. } => "state",
+            Self::Outside { code, .. } => code,
             Self::Numbering(numbering) => numbering.code(),
         }
     }
@@ -654,17 +670,33 @@ pub enum Side {
 }
 
 /// An id in 32 bytes: itself, or of one that does not fit its SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, std::hash::Hash)]
 pub struct Name([u8; 32]);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Hash(self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Hash::deserialize(deserializer).map(|hash| Self(hash.0))
+    }
+}
 
 impl Name {
     /// The name of an id.
     pub fn of(id: &str) -> Self {
+        Self::of_bytes(id.as_bytes())
+    }
+
+    pub(crate) fn of_bytes(id: &[u8]) -> Self {
         // The last byte is the length of one that fits, at most 31, and 255
         // of a hash: a ULID has 26.
         let mut name = [0; 32];
         if id.len() < 32 {
-            name[..id.len()].copy_from_slice(id.as_bytes());
+            name[..id.len()].copy_from_slice(id);
             name[31] = id.len() as u8;
         } else {
             name = sha256(id).0;

@@ -19,6 +19,7 @@ pub mod content;
 pub mod entry;
 pub mod note;
 pub mod proof;
+pub mod scan;
 pub mod sessions;
 pub mod tile;
 pub mod tree;

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::Name;
 use crate::entry::{Entry, Kind};
@@ -24,8 +24,8 @@ pub struct Said {
     pub number: Option<(Name, u64)>,
     /// When, in microseconds of POSIX time, if the entry's time can be read.
     pub time: Option<i64>,
-    /// What it does to its session.
-    pub role: Role,
+    /// What it does to its session; nothing, as nearly all, when `None`.
+    pub role: Option<Box<Role>>,
 }
 
 /// What an entry does to its session.
@@ -54,8 +54,6 @@ pub enum Role {
         /// How much.
         count: u64,
     },
-    /// Anything else.
-    Other,
 }
 
 /// The longest reason of a gap that is repeated.
@@ -64,21 +62,23 @@ const REASON_BYTES_MAX: usize = 32;
 impl Said {
     /// What an entry says.
     pub fn of(entry: &Entry) -> Self {
+        let number = || entry.producer.as_deref().map(Name::of).zip(entry.seq);
         let former = || entry.former.as_ref().map(|former| (Name::of(&former.producer), former.seq));
-        let role = match entry.kind {
+        let role = Some(match entry.kind {
             Kind::Start => Role::Start { key: entry.key.as_deref().map(Name::of), former: former() },
             Kind::Recover => Role::Recover { former: former() },
             Kind::Stop => Role::Stop,
             Kind::Heartbeat => Role::Heartbeat,
-            Kind::Gap => entry.gap.as_ref().map_or(Role::Other, |gap| {
+            Kind::Gap => {
+                let gap = entry.gap.as_ref();
                 let word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-                let fixed = gap.reason.len() <= REASON_BYTES_MAX && gap.reason.bytes().all(word);
-                Role::Gap { reason: if fixed { gap.reason.clone() } else { "other".to_owned() }, count: gap.count }
-            }),
-            _ => Role::Other,
-        };
-        let number = entry.producer.as_deref().map(Name::of).zip(entry.seq);
-        Self { number, time: micros(&entry.time), role }
+                let fixed = |reason: &&String| reason.len() <= REASON_BYTES_MAX && reason.bytes().all(word);
+                let reason = gap.map(|gap| &gap.reason).filter(fixed).map_or_else(|| "other".to_owned(), Clone::clone);
+                Role::Gap { reason, count: gap.map_or(0, |gap| gap.count) }
+            }
+            _ => return Self { number: number(), time: micros(&entry.time), role: None },
+        });
+        Self { number: number(), time: micros(&entry.time), role: role.map(Box::new) }
     }
 }
 
@@ -234,7 +234,7 @@ impl Numbering {
 }
 
 /// A loss that the log declares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredGap {
     /// The `custody.gap`.
     pub entry: u64,
@@ -245,7 +245,7 @@ pub struct DeclaredGap {
 }
 
 /// What the sessions of a log come to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completeness {
     /// How many sessions there are.
     pub sessions: u64,
@@ -286,7 +286,7 @@ pub struct Rules {
     pub listed_max: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
     first: u64,
     last: u64,
@@ -303,9 +303,10 @@ struct Session {
     newest: Option<i64>,
 }
 
-/// The fold.
-#[derive(Debug, Clone, Default)]
+/// The fold. It can be written down and taken up again; the rules are given anew.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sessions {
+    #[serde(skip)]
     rules: Rules,
     sessions: BTreeMap<Name, Session>,
     /// The newest session that writes the log.
@@ -318,6 +319,11 @@ impl Sessions {
     /// Nothing taken in yet.
     pub fn new(rules: Rules) -> Self {
         Self { rules, ..Self::default() }
+    }
+
+    /// Goes on with what was taken in before.
+    pub fn resume(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Takes in the next entry, and hands over what is wrong with it.
@@ -334,7 +340,7 @@ impl Sessions {
         match self.sessions.get(&name) {
             None => self.begin(entry, name, number, said, wrong),
             Some(session) => {
-                if matches!(said.role, Role::Start { .. }) {
+                if matches!(said.role.as_deref(), Some(Role::Start { .. })) {
                     wrong(Numbering::Start { entry });
                 }
                 if let Some(end) = session.ended {
@@ -345,32 +351,32 @@ impl Sessions {
         let session = self.sessions.get_mut(&name).expect("it has begun");
         session.count(entry, number, wrong);
         session.last = entry;
-        match &said.role {
-            Role::Recover { former } => {
+        match said.role.as_deref() {
+            Some(Role::Recover { former }) => {
                 let unseen = self.rules.partial && !session.started;
                 if !unseen && *former != session.former {
                     wrong(Numbering::RecoverWrong { entry });
                 }
                 self.found.recovered += 1;
             }
-            Role::Stop => {
+            Some(Role::Stop) => {
                 session.stopped = true;
                 session.ended.get_or_insert(entry);
             }
-            Role::Heartbeat => self.found.heartbeats += 1,
-            Role::Gap { reason, count } => {
+            Some(Role::Heartbeat) => self.found.heartbeats += 1,
+            Some(Role::Gap { reason, count }) => {
                 self.found.lost = self.found.lost.saturating_add(*count);
                 if self.found.gaps.len() < self.rules.listed_max {
                     self.found.gaps.push(DeclaredGap { entry, reason: reason.clone(), count: *count });
                 }
             }
-            Role::Start { .. } | Role::Other => {}
+            Some(Role::Start { .. }) | None => {}
         }
         if number == 1
             && session.started
             && session.former.is_some()
             && !session.former_stopped
-            && !matches!(said.role, Role::Recover { .. })
+            && !matches!(said.role.as_deref(), Some(Role::Recover { .. }))
         {
             wrong(Numbering::RecoverMissing { entry });
         }
@@ -403,8 +409,8 @@ impl Sessions {
             former_stopped: true,
             newest: None,
         };
-        match &said.role {
-            Role::Start { key, former } => {
+        match said.role.as_deref() {
+            Some(Role::Start { key, former }) => {
                 session.started = true;
                 session.former = *former;
                 if let Some(key) = key {
@@ -540,44 +546,44 @@ mod tests {
         Name::of(session)
     }
 
-    fn start(former: Option<(&str, u64)>) -> Role {
-        Role::Start { key: Some(name("key")), former: former.map(|(session, last)| (name(session), last)) }
+    fn start(former: Option<(&str, u64)>) -> Option<Role> {
+        Some(Role::Start { key: Some(name("key")), former: former.map(|(session, last)| (name(session), last)) })
     }
 
-    fn recover(session: &str, last: u64) -> Role {
-        Role::Recover { former: Some((name(session), last)) }
+    fn recover(session: &str, last: u64) -> Option<Role> {
+        Some(Role::Recover { former: Some((name(session), last)) })
     }
 
     /// Session, number, role; a minute apart.
-    fn run_with(rules: Rules, entries: &[(&str, u64, Role)]) -> (Completeness, Vec<Numbering>) {
+    fn run_with(rules: Rules, entries: &[(&str, u64, Option<Role>)]) -> (Completeness, Vec<Numbering>) {
         let mut wrong = Vec::new();
         let mut sessions = Sessions::new(rules);
         for (index, (session, number, role)) in (0..).zip(entries) {
             let number = (!session.is_empty()).then(|| (name(session), *number));
-            let said = Said { number, time: Some(index as i64 * 60_000_000), role: role.clone() };
+            let said = Said { number, time: Some(index as i64 * 60_000_000), role: role.clone().map(Box::new) };
             sessions.take(index, &said, &mut |found| wrong.push(found));
         }
         let found = sessions.finish(&mut |found| wrong.push(found));
         (found, wrong)
     }
 
-    fn run(entries: &[(&str, u64, Role)]) -> Vec<Numbering> {
+    fn run(entries: &[(&str, u64, Option<Role>)]) -> Vec<Numbering> {
         run_with(Rules { key: Some(name("key")), listed_max: 10, ..Rules::default() }, entries).1
     }
 
-    fn honest() -> Vec<(&'static str, u64, Role)> {
+    fn honest() -> Vec<(&'static str, u64, Option<Role>)> {
         vec![
-            ("", 0, Role::Other),
+            ("", 0, None),
             ("a", 0, start(None)),
-            ("a", 1, Role::Other),
-            ("a", 2, Role::Stop),
+            ("a", 1, None),
+            ("a", 2, Some(Role::Stop)),
             ("b", 0, start(Some(("a", 2)))),
-            ("b", 1, Role::Other),
-            ("b", 2, Role::Heartbeat),
+            ("b", 1, None),
+            ("b", 2, Some(Role::Heartbeat)),
             ("c", 0, start(Some(("b", 2)))),
             ("c", 1, recover("b", 2)),
-            ("c", 2, Role::Gap { reason: "disk_full".to_owned(), count: 3 }),
-            ("c", 3, Role::Other),
+            ("c", 2, Some(Role::Gap { reason: "disk_full".to_owned(), count: 3 })),
+            ("c", 3, None),
         ]
     }
 
@@ -608,10 +614,10 @@ mod tests {
         }
     }
 
-    fn without_start(entries: &[(&str, u64, Role)]) -> u64 {
+    fn without_start(entries: &[(&str, u64, Option<Role>)]) -> u64 {
         let known = |former: &(Name, u64), at: usize| entries[..at].iter().any(|entry| name(entry.0) == former.0);
-        let lost = |(at, entry): &(usize, &(&str, u64, Role))| match &entry.2 {
-            Role::Start { former: Some(former), .. } => !known(former, *at),
+        let lost = |(at, entry): &(usize, &(&str, u64, Option<Role>))| match &entry.2 {
+            Some(Role::Start { former: Some(former), .. }) => !known(former, *at),
             _ => false,
         };
         entries.iter().enumerate().find(lost).unwrap().0 as u64
@@ -636,7 +642,7 @@ mod tests {
 
     #[test]
     fn holes_are_named_by_place_and_filled_too_late_by_theirs() {
-        let other = || Role::Other;
+        let other = || None;
         let entries = [("a", 0, start(None)), ("a", 4, other()), ("a", 2, other()), ("a", 2, other())];
         assert_eq!(
             run(&entries),
@@ -663,28 +669,28 @@ mod tests {
     fn what_sessions_say_of_each_other_must_be_so() {
         let (a, b) = (("a", 0, start(None)), ("b", 0, start(Some(("a", 0)))));
         assert_eq!(run(&[a.clone(), b.clone(), ("b", 1, recover("a", 0))]), []);
-        assert_eq!(run(&[a.clone(), b.clone(), ("b", 1, Role::Other)]), [Numbering::RecoverMissing { entry: 2 }]);
+        assert_eq!(run(&[a.clone(), b.clone(), ("b", 1, None)]), [Numbering::RecoverMissing { entry: 2 }]);
         assert_eq!(run(&[a.clone(), b.clone(), ("b", 1, recover("a", 1))]), [Numbering::RecoverWrong { entry: 2 }]);
         assert_eq!(run(&[a.clone(), ("b", 0, start(None))]), [Numbering::Unlinked { entry: 1, session: 0 }]);
         assert_eq!(
-            run(&[a.clone(), ("a", 1, Role::Other), b.clone(), ("b", 1, recover("a", 0))]),
+            run(&[a.clone(), ("a", 1, None), b.clone(), ("b", 1, recover("a", 0))]),
             [Numbering::FormerLonger { entry: 2, last: 1 }]
         );
         assert_eq!(
-            run(&[a.clone(), b, ("b", 1, recover("a", 0)), ("a", 1, Role::Other)]),
+            run(&[a.clone(), b, ("b", 1, recover("a", 0)), ("a", 1, None)]),
             [Numbering::Ended { entry: 3, end: 1 }]
         );
-        assert_eq!(run(&[("a", 0, Role::Other)]), [Numbering::Start { entry: 0 }]);
-        assert_eq!(run(&[a.clone(), ("", 0, Role::Other)]), [Numbering::Unnumbered { entry: 1 }]);
-        let other_key = Role::Start { key: Some(name("another")), former: None };
+        assert_eq!(run(&[("a", 0, None)]), [Numbering::Start { entry: 0 }]);
+        assert_eq!(run(&[a.clone(), ("", 0, None)]), [Numbering::Unnumbered { entry: 1 }]);
+        let other_key = Some(Role::Start { key: Some(name("another")), former: None });
         assert_eq!(run(&[("a", 0, other_key)]), [Numbering::Key { entry: 0 }]);
         let rules = || Rules { quiet_max: Some(59_000_000), listed_max: 10, ..Rules::default() };
-        let quiet = [a, ("a", 1, Role::Other)];
+        let quiet = [a, ("a", 1, None)];
         assert_eq!(run_with(rules(), &quiet).1, [Numbering::Quiet { entry: 1, seconds: 60 }]);
         // A part of a log may begin anywhere, and must go on in order from there.
         let part = Rules { partial: true, ..rules() };
         assert_eq!(
-            run_with(Rules { quiet_max: None, ..part }, &[("a", 7, Role::Other), ("a", 9, Role::Other)]).1,
+            run_with(Rules { quiet_max: None, ..part }, &[("a", 7, None), ("a", 9, None)]).1,
             [Numbering::Missing { entry: 1, session: 0, first: 8, last: 8 }]
         );
     }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tabellion_evidence::audit::{Facts, Name};
 use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, entry, proof, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, entry, proof, scan, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -204,10 +206,29 @@ fn proofs() {
 fn entries() {
     run("entry", |case| {
         let bytes = case.text_or_bytes("entry");
-        let read = entry::Entry::parse(&bytes).ok()?;
+        let fast = scan::facts(&bytes).map(|(facts, _)| facts);
+        let read = entry::Entry::parse(&bytes).ok();
+        assert!(fast.is_none() || fast == read.as_ref().map(Facts::of), "{}", case.name);
+        let read = read?;
         // What we write reads the same, whatever stood in between.
         let again = read.to_bytes().expect("what was read can be written");
         Some(entry::Entry::parse(&again).as_ref() == Ok(&read))
+    });
+}
+
+#[test]
+fn records() {
+    run("record", |case| {
+        let rules = Rules { key: Some(Name::of(&case.text("vkey"))), ..Rules::default() };
+        let mut sessions = Sessions::new(rules);
+        let mut whole = true;
+        let entries: Vec<String> = case.read("entries");
+        for (index, entry) in (0..).zip(&entries) {
+            let entry = entry::Entry::parse(entry.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            sessions.take(index, &Said::of(&entry), &mut |_| whole = false);
+        }
+        sessions.finish(&mut |_| whole = false);
+        whole.then_some(true)
     });
 }
 

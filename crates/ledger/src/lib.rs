@@ -184,9 +184,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             origin: None,
-            publish_every: Duration::from_millis(500),
+            publish_every: Duration::from_millis(200),
             waiting_bytes_max: 256 << 20,
-            unpublished_bytes_max: 128 << 20,
+            unpublished_bytes_max: 64 << 20,
             catalog: None,
         }
     }

@@ -136,15 +136,21 @@ pub(crate) struct VerifyArgs {
     /// How many of the witnesses must have cosigned
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) quorum: usize,
-    /// An older checkpoint that the log must extend
+    /// An older checkpoint, or a proof that holds one, that the log must extend; any number of them
     #[arg(long, value_name = "F")]
-    pub(crate) checkpoint: Option<PathBuf>,
+    pub(crate) checkpoint: Vec<PathBuf>,
     /// Recompute only the entries from A up to, not including, B
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
     /// The longest time, in seconds, that the record may be silent within a session
     #[arg(long, value_name = "S")]
     pub(crate) max_quiet: Option<u64>,
+    /// Go on from what this file says was verified before, and keep in it how far this run came
+    #[arg(long, value_name = "F", conflicts_with_all = ["range", "foreign"])]
+    pub(crate) state: Option<PathBuf>,
+    /// The entries are not Tabellion's: check the tree, and not what they say
+    #[arg(long)]
+    pub(crate) foreign: bool,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -256,6 +262,24 @@ pub(crate) enum Bench {
         /// Seconds for each number of callers
         #[arg(long, default_value_t = 4)]
         seconds: u64,
+        /// Also measure appends to logs that have so many entries (such as 10000,1000000,10000000)
+        #[arg(long, value_name = "N,…", value_delimiter = ',')]
+        sizes: Vec<u64>,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Verifying a log, beside bare SHA-256 of the same bytes on all cores
+    Verify {
+        /// Where to measure; a directory below it is made and removed [default: here]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// How many entries the log has
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        entries: u64,
+        /// How long an entry is at least
+        #[arg(long, value_name = "BYTES", default_value_t = 512)]
+        entry_bytes: usize,
         /// Print one line of JSON
         #[arg(long)]
         json: bool,

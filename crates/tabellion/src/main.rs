@@ -13,6 +13,7 @@ mod notary;
 mod pipeline;
 mod policy;
 mod presidio;
+mod remote;
 mod secrets;
 mod serve;
 mod ui;

@@ -5,11 +5,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tabellion_ledger::{Append, Ledger, Options};
 
+use super::bench_verify;
 use super::serve::runtime;
 use crate::cli::{Bench, BenchArgs};
 use crate::failure::Failure;
@@ -18,12 +20,28 @@ use crate::{Ended, ui};
 /// The size of the entries that are appended.
 const ENTRY_BYTES: usize = 1024;
 const CALLERS: [usize; 4] = [1, 16, 256, 2000];
+/// A log is filled by so many callers with entries of this size.
+const FILLERS: usize = 4000;
+const SMALL_ENTRY_BYTES: usize = 64;
+/// How many proofs are waited for.
+const PROOFS: usize = 100;
 
 #[derive(Serialize)]
 struct Report {
     bare_fdatasync_per_second: f64,
     bare_fdatasync_p50_ms: f64,
     appends: Vec<Measured>,
+    /// From an acknowledgement until a proof can be had.
+    proof_p50_ms: f64,
+    proof_max_ms: f64,
+    sizes: Vec<AtSize>,
+}
+
+#[derive(Serialize)]
+struct AtSize {
+    entries: u64,
+    #[serde(flatten)]
+    measured: Measured,
 }
 
 #[derive(Serialize)]
@@ -32,31 +50,113 @@ struct Measured {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// The memory of this process, callers included.
+    resident_mb: f64,
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Ended {
-    let Bench::Ledger { data, seconds, json } = &args.what;
-    let data = data.clone().unwrap_or_else(|| ".".into());
-    let scratch = data.join(format!("tabellion-bench-{}", std::process::id()));
-    std::fs::create_dir(&scratch).map_err(failed)?;
-    let report = measure(&scratch, Duration::from_secs(*seconds));
-    let _ = std::fs::remove_dir_all(&scratch);
-    let report = report?;
-    if *json {
-        ui::json(&report)?;
-    } else {
-        print(&report)?;
+    match &args.what {
+        Bench::Ledger { data, seconds, sizes, json } => {
+            let report = in_scratch(data.as_deref(), |scratch| measure(scratch, Duration::from_secs(*seconds), sizes))?;
+            if *json {
+                ui::json(&report)?;
+            } else {
+                print(&report)?;
+            }
+        }
+        Bench::Verify { data, entries, entry_bytes, json } => {
+            let report = in_scratch(data.as_deref(), |scratch| bench_verify::measure(scratch, *entries, *entry_bytes))?;
+            if *json {
+                ui::json(&report)?;
+            } else {
+                bench_verify::print(&report)?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(scratch: &Path, time: Duration) -> Result<Report, Failure> {
+/// In a directory of its own, which is removed in the end.
+fn in_scratch<T>(data: Option<&Path>, measure: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
+    let scratch = data.unwrap_or(Path::new(".")).join(format!("tabellion-bench-{}", std::process::id()));
+    std::fs::create_dir(&scratch).map_err(failed)?;
+    let measured = measure(&scratch);
+    let _ = std::fs::remove_dir_all(&scratch);
+    measured
+}
+
+fn measure(scratch: &Path, time: Duration, sizes: &[u64]) -> Result<Report, Failure> {
     let (bare_per_second, bare_p50) = bare(scratch, time)?;
     let mut appends = Vec::new();
     for callers in CALLERS {
-        appends.push(append(scratch, callers, time)?);
+        let ledger = open(scratch, &format!("{callers}-callers"))?;
+        appends.push(append(&ledger, callers, ENTRY_BYTES, Until::Time(time))?);
+        ledger.close();
     }
-    Ok(Report { bare_fdatasync_per_second: bare_per_second, bare_fdatasync_p50_ms: ms(bare_p50), appends })
+    let (proof_p50, proof_max) = proofs(scratch)?;
+    let mut at_sizes = Vec::new();
+    if !sizes.is_empty() {
+        let ledger = open(scratch, "sizes")?;
+        for &entries in sizes {
+            let have = *ledger.published().borrow();
+            if entries > have {
+                append(&ledger, FILLERS, SMALL_ENTRY_BYTES, Until::Count(entries - have))?;
+            }
+            let measured = append(&ledger, 256, ENTRY_BYTES, Until::Time(time))?;
+            at_sizes.push(AtSize { entries, measured });
+        }
+        ledger.close();
+    }
+    Ok(Report {
+        bare_fdatasync_per_second: bare_per_second,
+        bare_fdatasync_p50_ms: ms(bare_p50),
+        appends,
+        proof_p50_ms: ms(proof_p50),
+        proof_max_ms: ms(proof_max),
+        sizes: at_sizes,
+    })
+}
+
+fn open(scratch: &Path, name: &str) -> Result<Arc<Ledger>, Failure> {
+    let (data, keys) = (scratch.join(name), scratch.join(format!("{name}.keys")));
+    Ok(Arc::new(Ledger::open(&data, &keys, Options::default())?))
+}
+
+/// How long a log takes to have a proof of an entry that it acknowledged: of entries that come at any moment of a
+/// publication's round, while others are appended.
+fn proofs(scratch: &Path) -> Result<(Duration, Duration), Failure> {
+    let ledger = open(scratch, "proofs")?;
+    let entry = |n: usize| Append { entry: format!("proof {n}").into_bytes(), parts: Vec::new() };
+    let refused = |error| Failure::environment("an append was refused").because(error);
+    let mut times = runtime()?.block_on(async {
+        let background = {
+            let ledger = ledger.clone();
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let append = Append { entry: format!("other {n}").into_bytes(), parts: Vec::new() };
+                    if ledger.append(append).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+        };
+        let mut times = Vec::new();
+        for n in 0..PROOFS {
+            // A prime number of milliseconds drifts through the rounds.
+            tokio::time::sleep(Duration::from_millis(37)).await;
+            let index = ledger.append(entry(n)).await.map_err(refused)?;
+            let acknowledged = Instant::now();
+            let mut published = ledger.published();
+            let _ = published.wait_for(|&size| size > index).await;
+            ledger.reader().prove(index)?;
+            times.push(acknowledged.elapsed());
+        }
+        background.abort();
+        Ok::<_, Failure>(times)
+    })?;
+    ledger.close();
+    Ok((quantile(&mut times, 0.5), quantile(&mut times, 1.0)))
 }
 
 /// What the machine itself does: append so many bytes to a file, `fdatasync`, again.
@@ -73,39 +173,60 @@ fn bare(scratch: &Path, time: Duration) -> Result<(f64, Duration), Failure> {
     Ok((per_second, quantile(&mut times, 0.5)))
 }
 
-fn append(scratch: &Path, callers: usize, time: Duration) -> Result<Measured, Failure> {
-    let name = |what: &str| scratch.join(format!("{what}-{callers}"));
-    let ledger = Arc::new(Ledger::open(&name("data"), &name("keys"), Options::default())?);
+/// When callers stop.
+#[derive(Clone, Copy)]
+enum Until {
+    Time(Duration),
+    /// So many of them all together.
+    Count(u64),
+}
+
+fn append(ledger: &Arc<Ledger>, callers: usize, entry_bytes: usize, until: Until) -> Result<Measured, Failure> {
     let started = Instant::now();
+    let appended = Arc::new(AtomicU64::new(0));
     let times = runtime()?.block_on(async {
         let mut tasks = Vec::new();
         for caller in 0..callers {
-            let ledger = ledger.clone();
+            let (ledger, appended) = (ledger.clone(), appended.clone());
             tasks.push(tokio::spawn(async move {
                 let mut times = Vec::new();
-                while started.elapsed() < time {
+                loop {
+                    let more = match until {
+                        Until::Time(time) => started.elapsed() < time,
+                        Until::Count(count) => appended.fetch_add(1, Ordering::Relaxed) < count,
+                    };
+                    if !more {
+                        return Ok(times);
+                    }
                     let mut entry = format!("{caller} {} ", times.len()).into_bytes();
-                    entry.resize(ENTRY_BYTES, b'x');
+                    entry.resize(entry_bytes, b'x');
                     let before = Instant::now();
                     ledger.append(Append { entry, parts: Vec::new() }).await?;
-                    times.push(before.elapsed());
+                    times.push(before.elapsed().as_nanos() as u64);
                 }
-                Ok(times)
             }));
         }
         let mut all = Vec::new();
         for task in tasks {
-            let times: Result<Vec<Duration>, tabellion_ledger::AppendError> =
+            let times: Result<Vec<u64>, tabellion_ledger::AppendError> =
                 task.await.map_err(|error| Failure::internal("a caller failed").because(error))?;
             all.extend(times.map_err(|error| Failure::environment("an append was refused").because(error))?);
         }
         Ok::<_, Failure>(all)
-    });
+    })?;
     let elapsed = started.elapsed().as_secs_f64();
-    ledger.close();
-    let mut times = times?;
+    let count = times.len();
+    let resident_mb = memory(std::process::id(), "VmRSS:");
+    let mut times: Vec<Duration> = times.into_iter().map(Duration::from_nanos).collect();
     let (p50_ms, p99_ms) = (ms(quantile(&mut times, 0.5)), ms(quantile(&mut times, 0.99)));
-    Ok(Measured { callers, per_second: times.len() as f64 / elapsed, p50_ms, p99_ms })
+    Ok(Measured { callers, per_second: count as f64 / elapsed, p50_ms, p99_ms, resident_mb })
+}
+
+/// A process's memory as Linux counts it, in megabytes; 0 elsewhere, and of one that has ended.
+pub(super) fn memory(process: u32, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) * 1024.0 / 1e6
 }
 
 fn quantile(times: &mut [Duration], q: f64) -> Duration {
@@ -120,19 +241,28 @@ fn ms(time: Duration) -> f64 {
 fn print(report: &Report) -> Result<(), Failure> {
     let bare = report.bare_fdatasync_per_second;
     ui::result(format!("entries of {ENTRY_BYTES} bytes, acknowledged when durable\n"))?;
-    ui::result(format!("{:<22}{:>12}{:>10}{:>10}{:>10}", "", "per second", "p50 ms", "p99 ms", "ratio"))?;
-    ui::result(format!(
-        "{:<22}{bare:>12.0}{:>10.3}{:>10}{:>10}",
-        "bare write+fdatasync", report.bare_fdatasync_p50_ms, "", "1.0"
-    ))?;
-    for m in &report.appends {
-        let name = format!("{} callers", m.callers);
+    ui::result(format!("{:<26}{:>12}{:>10}{:>10}{:>10}{:>10}", "", "per second", "p50 ms", "p99 ms", "ratio", "MB"))?;
+    let p50 = report.bare_fdatasync_p50_ms;
+    ui::result(format!("{:<26}{bare:>12.0}{p50:>10.3}{:>10}{:>10}", "bare write+fdatasync", "", "1.0"))?;
+    let line = |name: String, m: &Measured| {
         let ratio = m.per_second / bare;
-        ui::result(format!("{name:<22}{:>12.0}{:>10.3}{:>10.3}{ratio:>10.1}", m.per_second, m.p50_ms, m.p99_ms))?;
+        ui::result(format!(
+            "{name:<26}{:>12.0}{:>10.3}{:>10.3}{ratio:>10.1}{:>10.0}",
+            m.per_second, m.p50_ms, m.p99_ms, m.resident_mb
+        ))
+    };
+    for m in &report.appends {
+        line(format!("{} callers", m.callers), m)?;
     }
-    Ok(())
+    for at in &report.sizes {
+        line(format!("256, {} entries there", at.entries), &at.measured)?;
+    }
+    ui::result(format!(
+        "\na proof {:.0} ms after the acknowledgement (p50), {:.0} ms at most",
+        report.proof_p50_ms, report.proof_max_ms
+    ))
 }
 
-fn failed(error: std::io::Error) -> Failure {
+pub(super) fn failed(error: std::io::Error) -> Failure {
     Failure::environment("cannot write where it is to be measured").because(error)
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bundle;
+mod bench_verify;
 mod demo;
 mod detect;
 mod export;

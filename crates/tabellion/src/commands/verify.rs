@@ -5,19 +5,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
-use tabellion_audit::{DirectorySource, Options, Phase, ProofReport, Report, Source, SourceError, verify_proof};
+use tabellion_audit::{
+    DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, verify_proof,
+};
 use tabellion_evidence::note::VerifierKey;
-use tabellion_gateway::dialect::Kind;
-use tabellion_gateway::{Upstream, Upstreams, read_body};
+use tabellion_evidence::proof::Proof;
 
 use super::bundle;
 use super::serve::runtime;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::remote::Remote;
 use crate::{Ended, said_no, ui};
+
+/// A server of a log is asked for so many objects at once.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// How every tlog-proof begins.
 const PROOF_MAGIC: &[u8] = b"c2sp.org/tlog-proof@";
@@ -28,18 +31,25 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         vkey: args.vkey.as_deref().map(key).transpose()?,
         witnesses: args.witness.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
         quorum: args.quorum,
-        older: args.checkpoint.as_deref().map(read).transpose()?,
+        older: args.checkpoint.iter().map(|path| kept_checkpoint(path)).collect::<Result<_, _>>()?,
         range: args.range.as_deref().map(range).transpose()?,
         quiet_max: args.max_quiet.map(Duration::from_secs),
+        foreign: args.foreign,
+        slice: None,
+        state: args.state.as_deref().map(kept_state).transpose()?.flatten(),
+        keeps_state: args.state.is_some(),
+        threads: None,
     };
     if options.quorum > options.witnesses.len() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
     let report = match &args.target {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => remote(url, &options)?,
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            remote(url, &options, args.state.as_deref())?
+        }
         Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args.json),
-        Some(directory) => directory_report(Path::new(directory), &options)?,
-        None => directory_report(&config.data, &options)?,
+        Some(directory) => directory_keeping(Path::new(directory), &options, args.state.as_deref())?,
+        None => directory_keeping(&config.data, &options, args.state.as_deref())?,
     };
     if args.json {
         ui::json(&report)?;
@@ -50,77 +60,83 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
 }
 
 /// Verifies a data directory.
-pub(crate) fn directory_report(directory: &Path, options: &Options) -> Result<Report, Failure> {
+fn directory_keeping(directory: &Path, options: &Options, state: Option<&Path>) -> Result<Report, Failure> {
     if !directory.is_dir() {
         return Err(Failure::environment(format!("there is nothing at {}", directory.display())));
     }
-    check(&DirectorySource(directory.to_owned()), options)
+    check(&DirectorySource(directory.to_owned()), options, state)
 }
 
-fn check(source: &dyn Source, options: &Options) -> Result<Report, Failure> {
+fn check(source: &dyn Source, options: &Options, state: Option<&Path>) -> Result<Report, Failure> {
     let bar = ui::progress(0, "");
-    let report = tabellion_audit::verify(source, options, &|progress| {
-        bar.set_message(match progress.phase {
-            Phase::Packs => "content",
-            Phase::Bundles => "entries",
-            _ => "tiles  ",
-        });
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    });
+    let mut not_kept = None;
+    let report = tabellion_audit::verify_keeping(
+        source,
+        options,
+        &|progress| {
+            bar.set_message(match progress.phase {
+                Phase::Packs => "content",
+                Phase::Bundles => "entries",
+                _ => "tiles  ",
+            });
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        },
+        &mut |verified| {
+            if let Some(path) = state {
+                not_kept = keep(path, verified).err();
+            }
+        },
+    );
     bar.finish_and_clear();
+    if let Some(failure) = not_kept {
+        return Err(failure);
+    }
     report.map_err(|error| Failure::environment("the evidence cannot be read").because(error))
 }
 
-fn remote(url: &str, options: &Options) -> Result<Report, Failure> {
+/// Replaces the file as a whole, so that a run that is ended in the middle leaves the state before.
+fn keep(path: &Path, state: &State) -> Result<(), Failure> {
+    let failed = |error| Failure::environment(format!("cannot write {}", path.display())).because(error);
+    let text = serde_json::to_vec(state).map_err(|error| Failure::internal("cannot write a state").because(error))?;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut file = std::fs::File::create(&new).map_err(failed)?;
+    std::io::Write::write_all(&mut file, &text).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)
+}
+
+/// The state in a file; none if there is no file yet.
+fn kept_state(path: &Path) -> Result<Option<State>, Failure> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&read(path)?).map(Some).map_err(|_| {
+        Failure::usage(format!("{} is not a state of a verification", path.display()))
+            .hint("delete it, and everything is verified anew")
+    })
+}
+
+/// The checkpoint in a file, or that of the proof in it.
+fn kept_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path)?;
+    if !bytes.starts_with(PROOF_MAGIC) {
+        return Ok(bytes);
+    }
+    let proof = Proof::parse(&bytes)
+        .map_err(|error| Failure::usage(format!("{} is no proof", path.display())).because(error))?;
+    Ok(proof.checkpoint.into_bytes())
+}
+
+fn remote(url: &str, options: &Options, state: Option<&Path>) -> Result<Report, Failure> {
     if options.vkey.is_none() {
         return Err(Failure::usage("a log's URL needs the log's key: give it with --vkey"));
     }
-    let upstream = Upstream::new("log", Kind::Generic, url).ok_or_else(|| Failure::usage("this is no URL"))?;
     let runtime = runtime()?;
-    let source = Remote { upstreams: Upstreams::new(vec![upstream], None), runtime: runtime.handle().clone() };
-    check(&source, options)
-}
-
-/// A log behind a URL: what is below `log/`, and nothing else.
-struct Remote {
-    upstreams: Upstreams,
-    runtime: tokio::runtime::Handle,
-}
-
-/// No object of a log is longer: 256 entries of 65,535 bytes, each with its length.
-const OBJECT_BYTES_MAX: usize = 256 * (2 + 65_535);
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-
-impl Source for Remote {
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(path) = name.strip_prefix("log/") else { return Ok(None) };
-        let path = format!("/log/{path}");
-        let target = self.upstreams.route(&path).ok_or_else(|| SourceError::new(name, "no such path"))?;
-        self.runtime.block_on(async {
-            let headers = HeaderMap::new();
-            let answer =
-                tokio::time::timeout(TIMEOUT, self.upstreams.send(&target, Method::GET, &headers, Bytes::new()))
-                    .await
-                    .map_err(|error| SourceError::new(name, error))?
-                    .map_err(|error| SourceError::new(name, error))?;
-            match answer.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
-                status => return Err(SourceError::new(name, format!("the server answered {status}"))),
-            }
-            let body = read_body(answer.into_body(), OBJECT_BYTES_MAX, TIMEOUT).await;
-            body.map(|bytes| Some(bytes.to_vec())).map_err(|error| SourceError::new(name, error))
-        })
-    }
-
-    fn list(&self, _directory: &str) -> Result<Option<Vec<String>>, SourceError> {
-        Ok(None)
-    }
-
-    fn has_content(&self) -> bool {
-        false
-    }
+    let source = Remote::find(url, runtime.handle().clone())?;
+    // What takes time is waiting for answers.
+    let options = Options { threads: Some(REQUESTS_AT_ONCE), ..options.clone() };
+    check(&source, &options, state)
 }
 
 fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ended {
@@ -183,16 +199,44 @@ pub(crate) fn print(report: &Report) -> Result<(), Failure> {
     for witness in &report.cosignatures {
         ui::result(format!("witness   {} at {}", ui::plain(&witness.witness), witness.time))?;
     }
-    for problem in &report.problems {
-        ui::result(format!("PROBLEM   {}", ui::plain(&problem.to_string())))?;
+    let completeness = &report.completeness;
+    ui::result(format!(
+        "sessions  {}, {} of them not ended; {} entries numbered, {} not",
+        completeness.sessions,
+        completeness.open.len(),
+        completeness.numbered,
+        completeness.unnumbered
+    ))?;
+    if let Some(entry) = completeness.quiet_before {
+        ui::result(format!("silence   {} s at most, before entry {entry}", completeness.quiet_seconds_max))?;
     }
-    if report.problems_more > 0 {
-        ui::result(format!("PROBLEM   and {} more", report.problems_more))?;
-    }
-    for note in &report.notes {
-        ui::result(format!("note      {}", ui::plain(note)))?;
-    }
+    sections(&report.proved, &report.contradicted, report.problems_more, &report.unchecked)?;
     ui::result(verdict(report.verified))
+}
+
+/// What is so, what cannot be so, and what nobody knows.
+fn sections(
+    proved: &[Statement],
+    contradicted: &[Problem],
+    contradicted_more: u64,
+    unchecked: &[Statement],
+) -> Result<(), Failure> {
+    let section = |name: &str, lines: Vec<String>| -> Result<(), Failure> {
+        ui::result(format!("\n{name}"))?;
+        if lines.is_empty() {
+            ui::result("  nothing")?;
+        }
+        lines.iter().try_for_each(|line| ui::result(format!("  {}", ui::plain(line))))
+    };
+    let texts = |statements: &[Statement]| statements.iter().map(|statement| statement.text.clone()).collect();
+    section("proved", texts(proved))?;
+    let mut problems: Vec<String> = contradicted.iter().map(|problem| format!("PROBLEM   {problem}")).collect();
+    if contradicted_more > 0 {
+        problems.push(format!("PROBLEM   and {contradicted_more} more"));
+    }
+    section("contradicted", problems)?;
+    section("could not be checked", texts(unchecked))?;
+    ui::result("")
 }
 
 fn print_proof(report: &ProofReport) -> Result<(), Failure> {
@@ -207,12 +251,7 @@ fn print_proof(report: &ProofReport) -> Result<(), Failure> {
     text("kind", report.kind.clone())?;
     text("exchange", report.exchange.clone())?;
     text("time", report.time.clone())?;
-    for problem in &report.problems {
-        ui::result(format!("PROBLEM   {}", ui::plain(&problem.to_string())))?;
-    }
-    for note in &report.notes {
-        ui::result(format!("note      {}", ui::plain(note)))?;
-    }
+    sections(&report.proved, &report.contradicted, 0, &report.unchecked)?;
     ui::result(verdict(report.verified))
 }
 

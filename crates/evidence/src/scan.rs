@@ -1,0 +1,482 @@
+//! Reading an entry fast, as a verifier of millions must: one pass over its
+//! bytes, without an allocation.
+//!
+//! [`facts`] knows requests and responses as Tabellion writes them: compact,
+//! without escapes in texts, without members of later versions. Of anything
+//! else it gives `None`, which says nothing about it; then [`Entry::parse`]
+//! has the word, as it always has: what is read here, it reads too, and the
+//! same. (A test and a fuzz target hold the two against each other.)
+//!
+//! [`Entry::parse`]: crate::entry::Entry::parse
+
+use crate::audit::{Facts, Name, Side};
+use crate::entry::{NUMBERS, PRODUCER_BYTES_MAX};
+use crate::sessions::{Said, micros};
+use crate::tile::ENTRY_BYTES_MAX;
+
+/// More members of one map are left to the other reader.
+const KEYS_MAX: usize = 16;
+
+/// What an entry says about others, and whether it speaks of a body; `None` if
+/// it is not one of those that can be read here.
+pub fn facts(entry: &[u8]) -> Option<(Facts, bool)> {
+    if entry.len() > ENTRY_BYTES_MAX || std::str::from_utf8(entry).is_err() {
+        return None;
+    }
+    let mut reader = Reader { bytes: entry, at: 0 };
+    let found = reader.entry()?;
+    (reader.at == entry.len()).then_some(found)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// The members of an entry, and as bits which of them were there.
+#[derive(Clone, Copy)]
+enum Member {
+    V,
+    Kind,
+    Id,
+    Exchange,
+    Time,
+    Producer,
+    Seq,
+    Upstream,
+    Operation,
+    Model,
+    Case,
+    Actor,
+    Tags,
+    Content,
+    Original,
+    Redaction,
+    Outcome,
+    Status,
+    Reason,
+    Usage,
+    Trace,
+}
+
+impl Member {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"v" => Self::V,
+            b"kind" => Self::Kind,
+            b"id" => Self::Id,
+            b"exchange" => Self::Exchange,
+            b"time" => Self::Time,
+            b"producer" => Self::Producer,
+            b"seq" => Self::Seq,
+            b"upstream" => Self::Upstream,
+            b"operation" => Self::Operation,
+            b"model" => Self::Model,
+            b"case" => Self::Case,
+            b"actor" => Self::Actor,
+            b"tags" => Self::Tags,
+            b"content" => Self::Content,
+            b"original" => Self::Original,
+            b"redaction" => Self::Redaction,
+            b"outcome" => Self::Outcome,
+            b"status" => Self::Status,
+            b"reason" => Self::Reason,
+            b"usage" => Self::Usage,
+            b"trace" => Self::Trace,
+            _ => return None,
+        })
+    }
+}
+
+/// Which members of an object there were, none of them twice.
+#[derive(Default)]
+struct Seen(u32);
+
+impl Seen {
+    fn add(&mut self, bit: u32) -> Option<()> {
+        let new = self.0 & (1 << bit) == 0;
+        self.0 |= 1 << bit;
+        new.then_some(())
+    }
+
+    fn has(&self, bit: u32) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn entry(&mut self) -> Option<(Facts, bool)> {
+        let mut seen = Seen::default();
+        let (mut side, mut has_body) = (None, false);
+        let (mut id, mut exchange, mut time, mut producer, mut seq) = (None, None, None, None, None);
+        self.object(|reader, name| {
+            let member = Member::of(name)?;
+            seen.add(member as u32)?;
+            match member {
+                Member::V => reader.is(b"1")?,
+                Member::Kind => {
+                    side = match reader.text()? {
+                        b"exchange.request" => Some(Side::Request),
+                        b"exchange.response" => Some(Side::Response),
+                        _ => return None,
+                    }
+                }
+                Member::Id => id = Some(reader.text()?),
+                Member::Exchange => exchange = Some(reader.text()?),
+                Member::Time => time = Some(reader.text()?),
+                Member::Producer => producer = Some(reader.text()?),
+                Member::Seq => seq = Some(reader.number()?),
+                Member::Upstream
+                | Member::Operation
+                | Member::Model
+                | Member::Case
+                | Member::Actor
+                | Member::Reason
+                | Member::Trace => drop(reader.text()?),
+                Member::Tags => reader.map(|reader| reader.text().map(drop))?,
+                Member::Content => has_body = reader.content()?,
+                Member::Original => reader.original()?,
+                Member::Redaction => reader.redaction()?,
+                Member::Outcome => match reader.text()? {
+                    b"complete" | b"error" | b"client_gone" | b"interrupted" | b"refused" => {}
+                    _ => return None,
+                },
+                Member::Status => drop(u16::try_from(reader.number()?).ok()?),
+                Member::Usage => {
+                    let mut counts = Seen::default();
+                    reader.object(|reader, name| {
+                        counts.add(match name {
+                            b"input" => 0,
+                            b"output" => 1,
+                            _ => return None,
+                        })?;
+                        reader.number().map(drop)
+                    })?;
+                }
+            }
+            Some(())
+        })?;
+        let (side, id, exchange, time) = (side?, id?, exchange?, time?);
+        if !seen.has(Member::V as u32) {
+            return None;
+        }
+        match side {
+            Side::Request if id != exchange => return None,
+            Side::Response if !seen.has(Member::Outcome as u32) => return None,
+            _ => {}
+        }
+        let number = match (producer, seq) {
+            (None, None) => None,
+            (Some(producer), Some(seq)) if (1..=PRODUCER_BYTES_MAX).contains(&producer.len()) && seq < NUMBERS => {
+                Some((Name::of_bytes(producer), seq))
+            }
+            _ => return None,
+        };
+        let time = std::str::from_utf8(time).ok().and_then(micros);
+        let said = Said { number, time, role: None };
+        let exchange = Some((Name::of_bytes(exchange), side));
+        Some((Facts { id: Name::of_bytes(id), exchange, said }, has_body))
+    }
+
+    /// Whether it speaks of a body.
+    fn content(&mut self) -> Option<bool> {
+        let mut seen = Seen::default();
+        let mut listed = false;
+        self.object(|reader, name| {
+            match name {
+                b"sha256" => seen.add(0).and_then(|()| reader.hash())?,
+                b"bytes" => seen.add(1).and_then(|()| reader.number()).map(drop)?,
+                b"parts" => {
+                    seen.add(2)?;
+                    reader.list(|reader| {
+                        let is_frame = reader.part()?;
+                        // The first one is the frame.
+                        if !listed && !is_frame {
+                            return None;
+                        }
+                        listed = true;
+                        Some(())
+                    })?;
+                }
+                b"manifest" => seen.add(3).and_then(|()| reader.hash())?,
+                b"assembled" => seen.add(4).and_then(|()| reader.boolean())?,
+                b"omitted" => {
+                    seen.add(5)?;
+                    match reader.text()? {
+                        b"empty" | b"binary" | b"too_large" => {}
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            }
+            Some(())
+        })?;
+        let body = seen.has(0) && seen.has(1);
+        let none = !seen.has(0) && !seen.has(1) && !listed && !seen.has(3);
+        let consistent = match (seen.has(5), seen.has(3)) {
+            (true, _) => none,
+            (false, true) => body && !listed,
+            (false, false) => body && listed,
+        };
+        consistent.then_some(!seen.has(5))
+    }
+
+    /// Whether it is a frame.
+    fn part(&mut self) -> Option<bool> {
+        let mut seen = Seen::default();
+        let mut is_frame = false;
+        self.object(|reader, name| {
+            match name {
+                b"role" => {
+                    seen.add(0)?;
+                    is_frame = reader.text()? == crate::entry::FRAME.as_bytes();
+                }
+                b"sha256" => seen.add(1).and_then(|()| reader.hash())?,
+                b"bytes" => seen.add(2).and_then(|()| reader.number()).map(drop)?,
+                b"findings" => seen.add(3).and_then(|()| reader.counts())?,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        (seen.has(0) && seen.has(1) && seen.has(2)).then_some(is_frame)
+    }
+
+    fn original(&mut self) -> Option<()> {
+        let mut seen = Seen::default();
+        self.object(|reader, name| match name {
+            b"bytes" => seen.add(0).and_then(|()| reader.number()).map(drop),
+            b"commitment" => seen.add(1).and_then(|()| reader.hash()),
+            b"parts" => seen.add(2).and_then(|()| reader.list(Self::hash)),
+            _ => None,
+        })?;
+        (seen.has(0) && seen.has(1)).then_some(())
+    }
+
+    fn redaction(&mut self) -> Option<()> {
+        let mut seen = Seen::default();
+        self.object(|reader, name| match name {
+            b"policy" => seen.add(0).and_then(|()| reader.text()?.strip_prefix(b"sha256:").and_then(is_hash)),
+            b"findings" => seen.add(1).and_then(|()| reader.counts()),
+            b"tokens" => seen.add(2).and_then(|()| reader.list(|reader| reader.text().map(drop))),
+            b"external" => seen.add(3).and_then(|()| reader.counts()),
+            b"external_failures" => seen.add(4).and_then(|()| reader.map(|reader| reader.text().map(drop))),
+            _ => None,
+        })?;
+        seen.has(0).then_some(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn is(&mut self, expected: &[u8]) -> Option<()> {
+        self.bytes[self.at..].starts_with(expected).then(|| self.at += expected.len())
+    }
+
+    /// An object, whose members `read` reads, after their names.
+    fn object(&mut self, mut read: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+        self.is(b"{")?;
+        if self.is(b"}").is_some() {
+            return Some(());
+        }
+        loop {
+            let name = self.text()?;
+            self.is(b":")?;
+            read(self, name)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// An object with any names, each once.
+    fn map(&mut self, mut value: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        let mut names: [&[u8]; KEYS_MAX] = [&[]; KEYS_MAX];
+        let mut count = 0;
+        self.object(|reader, name| {
+            if count == KEYS_MAX || names[..count].contains(&name) {
+                return None;
+            }
+            names[count] = name;
+            count += 1;
+            value(reader)
+        })
+    }
+
+    fn counts(&mut self) -> Option<()> {
+        self.map(|reader| u32::try_from(reader.number()?).ok().map(drop))
+    }
+
+    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.is(b"[")?;
+        if self.is(b"]").is_some() {
+            return Some(());
+        }
+        loop {
+            item(self)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// A text without escapes, between its quotation marks.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        self.is(b"\"")?;
+        let rest = &self.bytes[self.at..];
+        let length = plain(rest);
+        if rest.get(length) != Some(&b'"') {
+            return None;
+        }
+        self.at += length + 1;
+        Some(&rest[..length])
+    }
+
+    /// A whole number of at most 19 digits.
+    fn number(&mut self) -> Option<u64> {
+        let rest = &self.bytes[self.at..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || digits > 19 || (digits > 1 && rest[0] == b'0') {
+            return None;
+        }
+        self.at += digits;
+        Some(rest[..digits].iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+    }
+
+    fn boolean(&mut self) -> Option<()> {
+        self.is(b"true").or_else(|| self.is(b"false"))
+    }
+
+    fn hash(&mut self) -> Option<()> {
+        self.text().and_then(is_hash)
+    }
+}
+
+fn is_hash(text: &[u8]) -> Option<()> {
+    (text.len() == 64 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(())
+}
+
+/// How many bytes come before a quotation mark, a backslash or a control
+/// character: eight at a time (as in *Bit Twiddling Hacks*, "Determine if a
+/// word has a byte less than n").
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 128;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let control = word.wrapping_sub(ONES * 32) & !word & HIGH;
+        let found = control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            // The lowest one is right; those above may be so by a borrow.
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| *byte < 32 || *byte == b'"' || *byte == b'\\';
+    at + bytes[at..].iter().position(special).unwrap_or(bytes.len() - at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Entry;
+
+    /// What is read here, the other reader reads, and the same.
+    fn agrees(bytes: &[u8]) -> bool {
+        let Some((found, has_body)) = facts(bytes) else { return false };
+        let entry = Entry::parse(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
+        assert_eq!(found, Facts::of(&entry), "{}", String::from_utf8_lossy(bytes));
+        assert_eq!(has_body, entry.content.is_some_and(|content| content.omitted.is_none()));
+        true
+    }
+
+    const REQUEST: &str = concat!(
+        r#"{"v":1,"kind":"exchange.request","id":"01JD","exchange":"01JD","time":"2026-11-22T10:00:00.123456Z","#,
+        r#""producer":"P","seq":7,"upstream":"openai","operation":"POST /v1","model":"m","case":"C-1","actor":"k_1","#,
+        r#""tags":{"team":"blü","x":""},"content":{"sha256":"HASH","bytes":3,"parts":[{"role":"frame","#,
+        r#""sha256":"HASH","bytes":1},{"role":"user","sha256":"HASH","bytes":2,"findings":{"EMAIL_ADDRESS":1}}],"#,
+        r#""assembled":true},"original":{"bytes":3,"commitment":"HASH","parts":["HASH"]},"redaction":{"#,
+        r#""policy":"sha256:HASH","findings":{"A":1,"B":2},"tokens":["A:x"],"external":{"e":0},"#,
+        r#""external_failures":{"f":"timed_out"}},"trace":"00-1"}"#
+    );
+    const RESPONSE: &str = concat!(
+        r#"{"v":1,"kind":"exchange.response","id":"01JE","exchange":"01JD","time":"later","content":{"#,
+        r#""omitted":"empty"},"outcome":"error","status":503,"reason":"x","usage":{"input":3,"output":0}}"#
+    );
+
+    fn hashed(text: &str) -> String {
+        text.replace("HASH", &"0123456789abcdef".repeat(4))
+    }
+
+    #[test]
+    fn reads_what_tabellion_writes() {
+        for text in [REQUEST, RESPONSE] {
+            assert!(agrees(hashed(text).as_bytes()), "{text}");
+            let entry = Entry::parse(hashed(text).as_bytes()).unwrap();
+            assert!(agrees(&entry.to_bytes().unwrap()));
+        }
+    }
+
+    #[test]
+    fn never_reads_what_the_other_reader_refuses_or_reads_differently() {
+        // Every byte by each of these, left out, and repeated; every piece between two commas left out and repeated.
+        let others = b"\"\\{}[]:,0129-.eE xn\x00\x1f\x7f\xc3\xff";
+        let mut read = 0;
+        for text in [REQUEST, RESPONSE] {
+            let bytes = hashed(text).into_bytes();
+            for at in 0..bytes.len() {
+                for &other in others {
+                    let mut changed = bytes.clone();
+                    changed[at] = other;
+                    read += usize::from(agrees(&changed));
+                }
+                read += usize::from(agrees(&[&bytes[..at], &bytes[at + 1..]].concat()));
+                read += usize::from(agrees(&[&bytes[..at], &bytes[at..=at], &bytes[at..]].concat()));
+            }
+            let text = hashed(text);
+            let pieces: Vec<&str> = text.split(',').collect();
+            for at in 0..pieces.len() {
+                let mut less = pieces.clone();
+                less.remove(at);
+                read += usize::from(agrees(less.join(",").as_bytes()));
+                for to in 0..=pieces.len() {
+                    let mut more = pieces.clone();
+                    more.insert(to, pieces[at]);
+                    read += usize::from(agrees(more.join(",").as_bytes()));
+                    let mut moved = pieces.clone();
+                    let piece = moved.remove(at);
+                    moved.insert(to.min(moved.len()), piece);
+                    read += usize::from(agrees(moved.join(",").as_bytes()));
+                }
+            }
+        }
+        assert!(read > 1_000, "only {read} were entries still");
+    }
+
+    #[test]
+    fn texts_end_where_they_end() {
+        for length in 0..40 {
+            for special in [b'"', b'\\', 0, 31] {
+                for before in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
+                    let mut bytes = vec![before; length];
+                    bytes.push(special);
+                    bytes.extend([before; 9]);
+                    assert_eq!(plain(&bytes), length, "{special} after {length} of {before}");
+                    assert_eq!(plain(&vec![before; length]), length);
+                }
+            }
+        }
+    }
+}
