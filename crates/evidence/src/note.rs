@@ -292,6 +292,24 @@ impl fmt::Debug for VerifierKey {
     }
 }
 
+/// The most keys that a log or a witness may have.
+pub const KEYS_MAX: usize = 8;
+
+/// Reads the keys of one signer, one a line (`log.vkey`): at least one, not more than [`KEYS_MAX`], all of one name, none
+/// twice.
+pub fn parse_keys(text: &str) -> Result<Vec<VerifierKey>, KeyError> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut keys: Vec<VerifierKey> = Vec::new();
+    for line in text.split('\n') {
+        let key = VerifierKey::parse(line)?;
+        if keys.len() == KEYS_MAX || keys.iter().any(|other| other.name != key.name || *other == key) {
+            return Err(KeyError::Malformed);
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
 impl FromStr for VerifierKey {
     type Err = KeyError;
 
