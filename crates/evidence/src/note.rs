@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signer as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use ml_dsa::Keypair as _;
 use ml_dsa::MlDsa44;
 
 use crate::Verified;
@@ -42,6 +43,16 @@ pub enum Algorithm {
     /// `0x06`: ML-DSA-44 over the names of signer and log, a time, and size
     /// and root of a checkpoint; a log's or a witness's.
     SubtreeV1,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ed25519 => "Ed25519",
+            Self::CosignatureV1 => "Ed25519, cosignature/v1",
+            Self::SubtreeV1 => "ML-DSA-44, subtree/v1",
+        })
+    }
 }
 
 /// The bytes of an ML-DSA-44 public key (FIPS 204, table 2).
@@ -371,7 +382,7 @@ impl SigningKey {
     fn new(name: &str, algorithm: Algorithm, mut seed: [u8; 32]) -> Result<Self, KeyError> {
         let (key, public) = if algorithm == Algorithm::SubtreeV1 {
             let key = ml_dsa::SigningKey::<MlDsa44>::from_seed(&seed.into());
-            let public = key.expanded_key().verifying_key().encode().to_vec();
+            let public = key.verifying_key().encode().to_vec();
             debug_assert_eq!(public.len(), ML_DSA_44_KEY_BYTES);
             (Secret::MlDsa44(Box::new(key)), public)
         } else {

@@ -15,6 +15,8 @@ mod presidio;
 mod secrets;
 mod serve;
 mod ui;
+mod witness;
+mod witnesses;
 
 use std::process::ExitCode;
 

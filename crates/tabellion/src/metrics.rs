@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     log_size: Gauge,
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
+    cosignatures: Gauge,
 }
 
 impl Metrics {
@@ -64,6 +65,7 @@ impl Metrics {
             log_size: Gauge::default(),
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
+            cosignatures: Gauge::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -85,7 +87,16 @@ impl Metrics {
         r.register("log_size", "Published entries", metrics.log_size.clone());
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
+        r.register(
+            "witness_cosignatures",
+            "Witnesses that have cosigned the newest checkpoint",
+            metrics.cosignatures.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn cosignatures(&self, count: usize) {
+        self.cosignatures.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn exchange_ended(&self, upstream: &str, outcome: &'static str, redacted: bool) {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use tabellion_evidence::entry::{Kind, Outcome};
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
-use tabellion_ledger::{Ledger, Options};
+use tabellion_ledger::{Ledger, LedgerError, Options, Witnessing};
 use tabellion_store::{DiskStore, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::config::Config;
+use crate::config::{AtStart, Config, WitnessMode};
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
@@ -23,6 +23,7 @@ use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
 use crate::policy;
 use crate::secrets::Secrets;
+use crate::witnesses::Clients;
 
 /// Where the addresses of a running server stand, for whoever wants to reach it.
 const ADDRESSES: &str = "server.json";
@@ -68,7 +69,12 @@ impl Server {
         let addresses = (address(&gateway)?, address(&console)?);
         let (stop, stopped) = watch::channel(false);
         let reader = notary.ledger().reader();
-        let log = LogFacts { origin: reader.vkey()?.name().to_owned(), size: reader.checkpoint()?.size, interrupted };
+        let size = match reader.checkpoint() {
+            // The first checkpoint waits for its witnesses.
+            Err(LedgerError::Missing { .. }) => 0,
+            read => read?.size,
+        };
+        let log = LogFacts { origin: reader.vkey()?.name().to_owned(), size, interrupted };
 
         let limits = Limits {
             connections_max: config.gateway.connections_max,
@@ -80,7 +86,7 @@ impl Server {
             tokio::spawn(listen(gateway, limits, stop, move |request| pipeline.clone().handle(request)))
         };
         let console_done = {
-            let router = api::router(notary.clone(), config.gateway.request_bytes_max);
+            let router = api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add);
             let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
@@ -128,6 +134,7 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let options = Options {
         origin: config.origin(),
         publish_every: Duration::from_millis(config.ledger.publish_ms),
+        witnessing: witnessing(config, metrics.clone()),
         ..Options::default()
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;
@@ -135,6 +142,24 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
     Ok(Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)))
+}
+
+/// How long a start waits for witnesses.
+const WITNESSES_AT_START: Duration = Duration::from_secs(5);
+
+fn witnessing(config: &Config, metrics: Arc<Metrics>) -> Option<Witnessing> {
+    if config.witness.is_empty() {
+        return None;
+    }
+    let settings = &config.witnesses;
+    Some(Witnessing {
+        witnesses: Arc::new(Clients::new(&config.witness, metrics)),
+        quorum: settings.quorum,
+        hold: settings.mode == WitnessMode::Hold,
+        wait: Duration::from_millis(settings.timeout_ms),
+        wait_at_start: WITNESSES_AT_START,
+        refuse_silence: settings.at_start == AtStart::Refuse,
+    })
 }
 
 /// Says in the log that recording starts, and closes what was under way when it last ended. Returns how many exchanges

@@ -8,6 +8,7 @@ mod search;
 mod serve;
 mod show;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Search(args) => search::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Witness(args) => witness::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
