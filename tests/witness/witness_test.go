@@ -228,15 +228,33 @@ type tiles struct {
 	url string
 }
 
-func (r tiles) Height() int                          { return 8 }
+func (r tiles) Height() int                                { return 8 }
 func (r tiles) SaveTiles(tiles []tlog.Tile, data [][]byte) {}
 func (r tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	var all [][]byte
 	for _, tile := range wanted {
-		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
-		all = append(all, get(r.t, r.url+"/log/"+path))
+		all = append(all, r.read(tile, "tile/8/", "tile/")[:32*tile.W])
 	}
 	return all, nil
+}
+
+// read falls back on the full tile, which takes the place of partial ones.
+func (r tiles) read(tile tlog.Tile, from, to string) []byte {
+	r.t.Helper()
+	url := r.url + "/log/" + strings.Replace(tile.Path(), from, to, 1)
+	response, err := http.Get(url)
+	check(r.t, err)
+	defer response.Body.Close()
+	if response.StatusCode == 404 && tile.W < 256 {
+		tile.W = 256
+		return get(r.t, r.url+"/log/"+strings.Replace(tile.Path(), from, to, 1))
+	}
+	if response.StatusCode != 200 {
+		r.t.Fatalf("%s: %s", url, response.Status)
+	}
+	body, err := io.ReadAll(response.Body)
+	check(r.t, err)
+	return body
 }
 
 // readLog checks everything that a log serves: both signatures, every leaf, proofs, and an older size.
@@ -256,7 +274,7 @@ func readLog(t *testing.T, url string, keys []note.Verifier, minimum int) {
 	reader := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, tiles{t, url})
 	for first := int64(0); first < size; first += 256 {
 		name := tlog.Tile{H: 8, L: 0, N: first / 256, W: int(min(256, size-first))}
-		bundle := get(t, url+"/log/"+strings.Replace(name.Path(), "tile/8/0/", "tile/entries/", 1))
+		bundle := tiles{t, url}.read(name, "tile/8/0/", "tile/entries/")
 		for n := first; n < min(size, first+256); n++ {
 			length := int(binary.BigEndian.Uint16(bundle))
 			entry := bundle[2 : 2+length]
@@ -273,7 +291,7 @@ func readLog(t *testing.T, url string, keys []note.Verifier, minimum int) {
 				check(t, tlog.CheckRecord(proof, size, root, n, leaf))
 			}
 		}
-		if len(bundle) != 0 {
+		if len(bundle) != 0 && size-first >= 256 {
 			t.Fatalf("a bundle goes on after its last entry")
 		}
 	}
@@ -316,11 +334,11 @@ func TestGoReadsTheLog(t *testing.T) {
 
 type goWitness struct {
 	sync.Mutex
-	logKeys   []note.Verifier
-	signers   []*signer
-	size      int64
-	root      tlog.Hash
-	answered  []int
+	logKeys  []note.Verifier
+	signers  []*signer
+	size     int64
+	root     tlog.Hash
+	answered []int
 }
 
 func (w *goWitness) ServeHTTP(out http.ResponseWriter, request *http.Request) {
@@ -438,7 +456,8 @@ func TestAWitnessInGoCosignsOurLog(t *testing.T) {
 			return err == nil && size >= minimum && len(opened.Sigs) == 4
 		}
 	}
-	eventually(t, "a checkpoint with four signatures", whole(301))
+	// Three entries of the log's own come before: start, stop, start.
+	eventually(t, "a checkpoint with four signatures", whole(303))
 
 	// It has lost its state, as one restored from a backup: the log takes the 409 and goes on.
 	witness.Lock()
@@ -449,7 +468,7 @@ func TestAWitnessInGoCosignsOurLog(t *testing.T) {
 	if status != 200 {
 		t.Fatal(status)
 	}
-	eventually(t, "a cosignature after the witness forgot", whole(302))
+	eventually(t, "a cosignature after the witness forgot", whole(304))
 	witness.Lock()
 	defer witness.Unlock()
 	if answers := witness.answered[before:]; answers[0] != 409 || answers[1] != 200 {

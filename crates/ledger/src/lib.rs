@@ -33,6 +33,8 @@ mod read;
 mod sequence;
 mod signer;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod tests;
 mod wal;
 mod witnessing;
