@@ -359,13 +359,14 @@ class Checkpoint:
         self.size, self.root = decimal(lines[1]), base64_hash(lines[2])
 
 
-def check_beside(data, keys, notes):
-    """Checks the signatures by further keys of the log; says where one is
-    missing."""
-    _, signers = verify_note(data, keys, notes)
+def check_beside(data, keys, notes, newest):
+    """Checks the signatures by further keys of the log. The newest checkpoint
+    must have one by each; an older one may be from before there was the key."""
+    verify_note(data, keys, notes)
+    by = [(name, key_id) for name, key_id, _ in parse_note(data)[1]]
     for key in keys:
-        if all(signer is not key for signer, _ in signers) and openssl_has_ml_dsa():
-            notes.append("the checkpoint is not signed with the log's key %s" % key.id.hex())
+        if newest and (key.name, key.id) not in by:
+            raise Refused("checkpoint is not signed with the log's key %s" % key.id.hex())
 
 
 def verify_checkpoint(data, key):
@@ -802,7 +803,7 @@ class Directory:
             if data is None:
                 raise Refused("is missing")
             self.checkpoint = verify_checkpoint(data, self.key)
-            check_beside(data, self.beside, self.notes)
+            check_beside(data, self.beside, self.notes, True)
             if self.witnesses:
                 self.facts["cosignatures"] = cosignatures(data, self.witnesses, self.notes)
         except Refused as error:
@@ -1144,7 +1145,7 @@ def run_proof(arguments):
             raise Refused("holds no entry")
         checkpoint = proof.verify(proof.extra, key)
         facts.update(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), index=proof.index)
-        check_beside(proof.checkpoint, beside, notes)
+        check_beside(proof.checkpoint, beside, notes, False)
         if witnesses:
             facts["cosignatures"] = cosignatures(proof.checkpoint, witnesses, notes)
         entry = parse_entry(proof.extra)

@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use tabellion_evidence::audit;
 use tabellion_evidence::checkpoint::{self, Checkpoint, CheckpointError};
-use tabellion_evidence::note::{Note, NoteError, VerifierKey, parse_keys};
+use tabellion_evidence::note::{Note, VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::tile::{self, WIDTH};
 
@@ -62,8 +62,9 @@ const CHECKPOINT: &str = "log/checkpoint";
 pub struct Options {
     /// The log's key, from elsewhere than the log.
     pub vkey: Option<VerifierKey>,
-    /// Further keys of the log, such as its ML-DSA-44 key. A signature by one
-    /// must be good; that there is none is noted.
+    /// Further keys of the log, such as its ML-DSA-44 key. The newest checkpoint
+    /// must be signed with each; older ones, and those of proofs, may be from
+    /// before there was the key.
     pub vkeys_beside: Vec<VerifierKey>,
     /// A policy, which takes the place of `witnesses` and `quorum`, and of the
     /// keys if it names logs.
@@ -237,15 +238,10 @@ impl Run<'_> {
                 None
             }
         };
+        // A log signs with all of its keys. Without this, whoever breaks one kind could leave the other away.
         for key in std::mem::take(&mut self.beside) {
-            match checkpoint::verify(&bytes, &key) {
-                Ok(_) => {}
-                Err(CheckpointError::Note(NoteError::Unsigned)) => self.note(format!(
-                    "the checkpoint is not signed with the log's key {:08x} ({})",
-                    key.id(),
-                    key.algorithm()
-                )),
-                Err(error) => self.problems.push(Problem::Checkpoint { file: file(), error }),
+            if let Err(error) = checkpoint::verify(&bytes, &key) {
+                self.problems.push(Problem::Checkpoint { file: file(), error });
             }
         }
         self.witnessed(&bytes);

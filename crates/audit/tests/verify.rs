@@ -380,9 +380,18 @@ fn proofs_are_checked_with_the_key_and_refused_without() {
     let other = SigningKey::from_seed("test.example/log", [3; 32]).unwrap();
     assert!(!verify_proof(&bytes, &with(Some(other.verifier()), 0)).verified);
     assert!(!verify_proof(&bytes, &with(Some(&key), 1)).verified);
-    for bit in 0..bytes.len() * 8 {
+    // The log's second signature, in the last line, counts for those who hold its second key.
+    let both = Options { vkeys_beside: vec![reader.vkeys().unwrap().remove(1)], ..with(Some(&key), 0) };
+    assert!(verify_proof(&bytes, &both).verified);
+    let last_line = bytes[..bytes.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+    let name_and_id = "\u{2014} test.example/log 12345678".len();
+    for bit in (0..last_line * 8).chain((last_line * 8..bytes.len() * 8).step_by(13)) {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(!verify_proof(&flipped, &with(Some(&key), 0)).verified, "bit {bit}");
+        let verified = verify_proof(&flipped, &with(Some(&key), 0)).verified;
+        assert!(!verified || bit / 8 >= last_line, "bit {bit}");
+        // Under another name or id it is a stranger's, and the proof one from before there was the second key.
+        let verified = verify_proof(&flipped, &both).verified;
+        assert!(!verified || (last_line..last_line + name_and_id).contains(&(bit / 8)), "bit {bit}");
     }
 }

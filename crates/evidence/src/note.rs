@@ -337,7 +337,7 @@ pub struct SigningKey {
 }
 
 enum Secret {
-    Ed25519(ed25519_dalek::SigningKey),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
     MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
 }
 
@@ -388,7 +388,7 @@ impl SigningKey {
         } else {
             let key = ed25519_dalek::SigningKey::from_bytes(&seed);
             let public = key.verifying_key().as_bytes().to_vec();
-            (Secret::Ed25519(key), public)
+            (Secret::Ed25519(Box::new(key)), public)
         };
         seed.zeroize();
         Ok(Self { verifier: VerifierKey::new(name, algorithm, &public)?, key })

@@ -486,7 +486,8 @@ fn recover<D: Disk + Clone + 'static>(
         return Err(LedgerError::SignerStateMissing);
     }
     let vkeys = signer.vkeys();
-    if store.read("log.vkey")?.as_deref() != Some(vkeys.as_bytes()) {
+    let known = store.read("log.vkey")?;
+    if known.is_none() {
         store.replace("log.vkey", vkeys.as_bytes())?;
     }
     let (catalog, shared_catalog) = match &options.catalog {
@@ -497,6 +498,10 @@ fn recover<D: Disk + Clone + 'static>(
         }
     };
     let mut publisher = Publisher::open(reader, signer, catalog, options.witnessing.clone())?;
+    if known.is_some_and(|known| known != vkeys.as_bytes()) {
+        // A key that was added; by now the checkpoint is signed with it, so that at no moment one is named that is not.
+        store.replace("log.vkey", vkeys.as_bytes())?;
+    }
     let (wal, records) = Wal::open(data, publisher.size())?;
     let mut sequencer = Sequencer::new(wal, shared_catalog, publisher.size());
     if !records.is_empty() {

@@ -57,12 +57,14 @@ impl Publisher {
             witnessing.check_start(&signer, &reader)?;
         }
         let mut unpublished = None;
-        if let Some(note) = signer.last_note() {
+        if let (Some(note), Some(head)) = (signer.last_note(), signer.last()) {
             // What is in its place may have cosignatures behind what was signed.
-            let placed = reader.store().read("log/checkpoint")?;
-            if !placed.is_some_and(|placed| placed.starts_with(note.as_bytes())) {
-                // A crash came between signing and publishing; or it was held back; or somebody put an older one here.
-                if witnessing.as_ref().is_some_and(|witnessing| witnessing.hold) {
+            let placed = reader.store().read("log/checkpoint")?.unwrap_or_default();
+            if !placed.starts_with(note.as_bytes()) {
+                // A crash came between signing and publishing; or it was held back; or somebody put an older one here; or
+                // a key was added, which makes other signatures under the same head.
+                let hold = witnessing.as_ref().is_some_and(|witnessing| witnessing.hold);
+                if hold && !placed.starts_with(head.to_text().as_bytes()) {
                     unpublished = Some(note.to_owned());
                 } else {
                     reader.store().replace("log/checkpoint", note.as_bytes())?;
