@@ -69,7 +69,7 @@ pub struct Options {
     /// A policy, which takes the place of `witnesses` and `quorum`, and of the
     /// keys if it names logs.
     pub policy: Option<Policy>,
-    /// Witnesses whose cosignatures count.
+    /// Witnesses whose cosignatures count. Keys of one name are one witness's.
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have cosigned.
     pub quorum: usize,

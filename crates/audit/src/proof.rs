@@ -1,5 +1,7 @@
 //! A proof file: one entry, checked with the log's key and nothing else.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tabellion_evidence::audit::Problem;
 use tabellion_evidence::checkpoint::{self, Checkpoint};
@@ -59,7 +61,7 @@ pub fn verify_proof(bytes: &[u8], options: &Options) -> ProofReport {
     let checkpoint = proof.as_ref().ok().map(|proof| proof.checkpoint.as_bytes());
     let logs = options.policy.iter().flat_map(Policy::logs).map(|log| &log.key);
     let keys = match &options.vkey {
-        Some(key) => [&[key.clone()], &*options.vkeys_beside].concat(),
+        Some(key) => [std::slice::from_ref(key), &options.vkeys_beside].concat(),
         None => keys_of(logs, checkpoint),
     };
     check(bytes, keys.first(), &mut report);
@@ -91,20 +93,19 @@ pub(crate) fn witnesses(
     options: &Options,
 ) -> (Vec<Witnessed>, Option<bool>, Option<Problem>) {
     let file = || file.to_owned();
-    let policy = match &options.policy {
-        Some(policy) => policy.clone(),
-        None if options.quorum > options.witnesses.len() => {
-            let problem = Problem::Quorum { file: file(), have: options.witnesses.len(), need: options.quorum };
-            return (Vec::new(), Some(false), Some(problem));
-        }
-        None => Policy::threshold(&options.witnesses, options.quorum),
+    let policy = options.policy.clone().or_else(|| Policy::threshold(&options.witnesses, options.quorum));
+    let Some(policy) = policy else {
+        let problem = Problem::Quorum { file: file(), have: 0, need: options.quorum };
+        return (Vec::new(), Some(false), Some(problem));
     };
     if policy.witnesses().is_empty() && !policy.wants_cosignatures() {
         return (Vec::new(), None, None);
     }
     match policy.decide(checkpoint) {
         Ok(decision) => {
-            let have = decision.witnesses.len();
+            // Keys of one name are one witness's.
+            let names: BTreeSet<&str> = decision.witnesses.iter().map(|(name, _)| &**name).collect();
+            let have = names.len();
             let problem = match (decision.quorum, &options.policy) {
                 (true, _) => None,
                 (false, Some(_)) => Some(Problem::Policy { file: file(), have }),

@@ -90,21 +90,31 @@ pub struct Decision {
 }
 
 impl Policy {
-    /// A policy without logs, which wants `need` of the witnesses.
-    ///
-    /// # Panics
-    ///
-    /// When it wants more than there are.
-    pub fn threshold(witnesses: &[VerifierKey], need: usize) -> Self {
-        assert!(need <= witnesses.len(), "not more than there are");
-        let witness = |key: &VerifierKey| Witness { name: key.name().to_owned(), key: key.clone(), url: None };
-        let members = (0..witnesses.len()).map(Member::Witness).collect();
-        Self {
-            logs: Vec::new(),
-            witnesses: witnesses.iter().map(witness).collect(),
-            groups: vec![Group { need, members }],
-            quorum: (need > 0).then_some(Member::Group(0)),
+    /// A policy without logs, which wants `need` of the witnesses. Keys of one
+    /// name are one witness's, of which any will do. `None` when it wants more
+    /// than there are.
+    pub fn threshold(keys: &[VerifierKey], need: usize) -> Option<Self> {
+        let mut groups: Vec<(&str, Group)> = Vec::new();
+        for (position, key) in keys.iter().enumerate() {
+            let member = Member::Witness(position);
+            match groups.iter_mut().find(|(name, _)| *name == key.name()) {
+                Some((_, group)) => group.members.push(member),
+                None => groups.push((key.name(), Group { need: 1, members: vec![member] })),
+            }
         }
+        if need > groups.len() {
+            return None;
+        }
+        let mut groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
+        let all = Group { need, members: (0..groups.len()).map(Member::Group).collect() };
+        groups.push(all);
+        let witness = |key: &VerifierKey| Witness { name: key.name().to_owned(), key: key.clone(), url: None };
+        Some(Self {
+            logs: Vec::new(),
+            witnesses: keys.iter().map(witness).collect(),
+            quorum: (need > 0).then_some(Member::Group(groups.len() - 1)),
+            groups,
+        })
     }
 
     /// Reads a policy file.

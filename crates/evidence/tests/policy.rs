@@ -72,12 +72,27 @@ fn a_bad_cosignature_and_an_unknown_log_refuse_the_checkpoint() {
 fn a_threshold_counts_witnesses() {
     let keys: Vec<_> = (1..=3).map(|n| witness(n).verifier().clone()).collect();
     for need in 0..=3 {
-        let policy = Policy::threshold(&keys, need);
+        let policy = Policy::threshold(&keys, need).unwrap();
         for have in 0..=3_u8 {
             let by: Vec<u8> = (1..=have).collect();
             assert_eq!(policy.decide(&cosigned(&by)).unwrap().quorum, usize::from(have) >= need);
         }
     }
+}
+
+#[test]
+fn two_keys_of_one_name_are_one_witness() {
+    let pq = SigningKey::ml_dsa_from_seed("w1.example", [8; 32]).unwrap();
+    let keys = [witness(1).verifier().clone(), pq.verifier().clone(), witness(2).verifier().clone()];
+    assert_eq!(Policy::threshold(&keys, 3), None, "there are two");
+    let two = Policy::threshold(&keys, 2).unwrap();
+    let mut note = String::from_utf8(cosigned(&[1])).unwrap();
+    let head = Checkpoint::new("log.example/test", 300, sha256(b"root"));
+    note.push_str(&note::cosign(&head.to_text(), 5, &pq));
+    let decision = two.decide(note.as_bytes()).unwrap();
+    assert_eq!((decision.witnesses.len(), decision.quorum), (2, false));
+    note.push_str(&note::cosign(&head.to_text(), 5, &witness(2)));
+    assert!(two.decide(note.as_bytes()).unwrap().quorum);
 }
 
 #[test]

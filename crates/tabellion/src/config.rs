@@ -581,6 +581,26 @@ mod tests {
         ] {
             assert_eq!(external(text), message);
         }
+        let witness = |rest: &str| parse(&format!("[[witness]]\nname = \"w\"\n{rest}"), &[]).unwrap_err().to_string();
+        let key = tabellion_evidence::note::SigningKey::cosigner_from_seed("w.example", [1; 32]).unwrap();
+        let good = format!("vkey = \"{}\"\nurl = \"http://x\"\n", key.verifier());
+        for (text, message) in [
+            ("vkeys = \"x\"", "there is no setting `witness.vkeys`; did you mean `witness.vkey`?"),
+            ("vkey = \"x\"", "the setting `witness` must be a table with name, vkey and url"),
+            (
+                "vkey = \"x\"\nurl = \"http://x\"",
+                "the setting `witness.vkey` must be a witness's verifier key, or several with spaces between",
+            ),
+            (&*good.replace("http", "ftp"), "the setting `witness.url` must be an http or https URL"),
+            (
+                &*format!("{good}[witnesses]\nquorum = 2"),
+                "the setting `witnesses.quorum` must be not more than there are `[[witness]]` tables",
+            ),
+            (&*format!("{good}[witnesses]\nmode = \"wait\""), "the setting `witnesses.mode` must be publish or hold"),
+            (&*format!("{good}[[witness]]\nname = \"w\"\n{good}"), "two tables of `witness` are called `w`"),
+        ] {
+            assert_eq!(witness(text), message);
+        }
         let config = parse(
             "[[external]]\nname = \"x\"\nkind = \"presidio\"\nurl = \"http://x\"\non_failure = \"continue\"",
             &[],

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         older: args.checkpoint.as_deref().map(read).transpose()?,
         range: args.range.as_deref().map(range).transpose()?,
     };
-    if options.quorum > options.witnesses.len() {
+    if Policy::threshold(&options.witnesses, options.quorum).is_none() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
     let report = match &args.target {
