@@ -17,9 +17,7 @@
 //! Whom it trusts: its own disk. Restored from an older copy it would cosign a fork, as any witness would.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::fs::{File, OpenOptions};
-use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -230,18 +228,16 @@ impl Witness {
         let origin = &signed.checkpoint().origin;
         let proved = fork == Fork::Proved;
         tracing::error!(origin, size = signed.checkpoint().size, proved, "a checkpoint contradicts what was cosigned");
-        let submission = signed.submission().to_text();
-        let kept = self.store.read(&log.file())?.unwrap_or_default();
-        let what = serde_json::json!({
-            "origin": origin,
-            "proved": proved,
-            "cosigned": String::from_utf8_lossy(&kept),
-            "submitted": submission,
-        });
-        // The same submission again is the same file.
-        let mut hasher = DefaultHasher::new();
-        (&submission, &kept).hash(&mut hasher);
-        let name = format!("forks/{}/{:016x}.json", log.hash, hasher.finish());
+        // Only what the log signed, and the proof: whatever else came with it may be anybody's, and of any size.
+        let Submission { old, proof, .. } = signed.submission().clone();
+        let submitted = Submission { old, proof, checkpoint: signed.note_by(&log.keys) }.to_text();
+        let cosigned = self.store.read(&log.file())?.unwrap_or_default();
+        let cosigned = String::from_utf8_lossy(&cosigned);
+        let what =
+            serde_json::json!({ "origin": origin, "proved": proved, "cosigned": cosigned, "submitted": submitted });
+        // The same again is the same file.
+        let hash = sha256(format!("{cosigned}{submitted}"));
+        let name = format!("forks/{}/{}.json", log.hash, hex::encode(&hash.0[..16]));
         if self.store.read(&name)?.is_some() {
             return Ok(());
         }

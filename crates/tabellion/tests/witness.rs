@@ -66,9 +66,10 @@ fn run(arguments: &[&str], paths: &[&Path]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
-fn exchange(server: &Server) {
+fn exchange(server: &Server) -> String {
     let answer = Request::post("/v1/chat/completions", chat("echo-3", "hello", false)).send(server.gateway);
     assert_eq!(answer.status, 200);
+    answer.exchange()
 }
 
 fn checkpoint(server: &Server) -> String {
@@ -110,7 +111,7 @@ fn a_log_is_witnessed_and_one_that_was_rolled_back_does_not_go_on() {
     let setup = Setup::new(&data, &standin.url()).configured(&config);
 
     let mut server = setup.start();
-    exchange(&server);
+    let id = exchange(&server);
     let cosigned = |server: &Server| checkpoint(server).matches("\u{2014} w.example/1 ").count() == 2;
     eventually("a cosigned checkpoint of the exchange", || {
         (cosigned(&server) && size(&checkpoint(&server)) >= 5).then_some(())
@@ -142,12 +143,20 @@ fn a_log_is_witnessed_and_one_that_was_rolled_back_does_not_go_on() {
     let (code, said) = run(&["verify", "--policy"], &[&policy, &data]);
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("the key was taken from the log itself"), "the policy has the key: {said}");
+    // The same for a proof, which is all that its verifier has.
+    let proof = place.path().join("x.tlog-proof");
+    let (code, said) = run(&["prove", &id, "-o"], &[&proof, Path::new("--data"), &data]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&["verify", "--policy"], &[&policy, &proof]);
+    assert!(code == 0 && said.contains("quorum    met") && !said.contains("the key is the one in"), "{said}");
     let stranger = tabellion_evidence::note::SigningKey::cosigner_from_seed("x.example", [5; 32]).unwrap();
     let strict = format!("{lines}witness c {}\ngroup all all a b c\nquorum all\n", stranger.verifier());
     std::fs::write(&policy, strict).unwrap();
     let (code, said) = run(&["verify", "--policy"], &[&policy, &data]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("quorum    NOT met"), "{said}");
+    let (code, said) = run(&["verify", "--policy"], &[&policy, &proof]);
+    assert!(code == 1 && said.contains("quorum    NOT met"), "{said}");
 
     // A snapshot of everything, keys too, which the log then goes beyond.
     copy(&data, &place.path().join("old"));
@@ -175,6 +184,44 @@ fn a_log_is_witnessed_and_one_that_was_rolled_back_does_not_go_on() {
     exchange(&server);
     server.stop();
     assert!(std::fs::read_dir(witness.data.join("forks")).map_or(0, Iterator::count) == 0);
+}
+
+#[test]
+fn a_log_that_forked_does_not_start_and_its_witness_keeps_the_evidence() {
+    let place = tempfile::tempdir().unwrap();
+    let standin = StandIn::start();
+    let data = log(place.path(), &standin);
+    let keys = place.path().join("data.keys");
+    let witness = Witness::start(&place.path().join("w"), &data.join("log.vkey"), "127.0.0.1:0");
+    let setup = Setup::new(&data, &standin.url()).configured(&witness.config());
+    copy(&data, &place.path().join("old"));
+    copy(&keys, &place.path().join("old.keys"));
+    let mut server = setup.start();
+    exchange(&server);
+    server.stop();
+    // An older copy, which goes on without its witness and comes to more entries than the other branch.
+    for name in ["data", "data.keys"] {
+        std::fs::remove_dir_all(place.path().join(name)).unwrap();
+    }
+    copy(&place.path().join("old"), &data);
+    copy(&place.path().join("old.keys"), &keys);
+    let mut alone = Setup::new(&data, &standin.url()).start();
+    for _ in 0..4 {
+        exchange(&alone);
+    }
+    alone.stop();
+
+    let (code, said) = run(&["serve", "--config"], &[&data.with_extension("toml"), Path::new("--data"), &data]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("w1 has cosigned a tree of this log that is not the one here"), "{said}");
+    let forks = std::fs::read_dir(witness.data.join("forks")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_dir(forks).unwrap().next().unwrap().unwrap().path();
+    let evidence: serde_json::Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+    let key = std::fs::read_to_string(data.join("log.vkey")).unwrap().lines().next().unwrap().parse().unwrap();
+    let submitted = evidence["submitted"].as_str().unwrap().split_once("\n\n").unwrap().1;
+    for note in [evidence["cosigned"].as_str().unwrap(), submitted] {
+        tabellion_evidence::checkpoint::verify(note.as_bytes(), &key).unwrap();
+    }
 }
 
 #[test]
