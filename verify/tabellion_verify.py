@@ -13,12 +13,14 @@
     tabellion_verify.py --exact FILE --salt HEX --commitment HEX [--json]
         checks that FILE holds the exact bytes that an entry commits to
 
-It needs Python 3.9 or later and the `openssl` command (3.0 or later), and
+It needs Python 3.9 or later and the `openssl` command (3.0 or later; ML-DSA-44
+signatures are checked from 3.5 on, and before it said that they were not), and
 nothing else; it makes no connections, writes nothing but short-lived temporary
 files with public data, and shares no code with the product. Read it from top
 to bottom: it says what docs/format.md says, in the same order.
 
-K is a verifier key ("name+id+base64"), or a file with one. Have it from
+K is a verifier key ("name+id+base64"), or a file with the keys of one signer,
+one a line, as log.vkey is. Have it from
 elsewhere than from the log itself; without --vkey, the key that lies beside
 the log is used, and all that a success then means is that the log agrees with
 itself. --checkpoint names a checkpoint of this log that you kept: the log must
@@ -60,6 +62,10 @@ class Refused(Exception):
 
 class Missing(Refused):
     """A file that must be there is not."""
+
+
+class Unchecked(Exception):
+    """A signature that this machine's openssl knows nothing of."""
 
 
 class Usage(Exception):
@@ -190,7 +196,7 @@ def verify_consistency(old_size, old_root, size, root, proof):
 
 # --- Keys and signed notes: c2sp.org/signed-note ------------------------------
 
-ED25519, COSIGNATURE_V1 = 0x01, 0x04
+ED25519, COSIGNATURE_V1, SUBTREE_V1 = 0x01, 0x04, 0x06
 
 # Encodings (sign bit cleared) of the points whose order divides 8. As a key,
 # each of them "signs" any text.
@@ -224,19 +230,23 @@ class VerifierKey:
         check_name(self.name)
         key = unbase64(fields[2])
         self.algorithm, self.public = key[:1], key[1:]
-        if self.algorithm not in (b"\x01", b"\x04"):
+        if self.algorithm not in (b"\x01", b"\x04", b"\x06"):
             raise Refused("key is of a kind that is not supported")
-        if len(self.public) != 32:
+        if len(self.public) != (1312 if self.algorithm == b"\x06" else 32):
             raise Refused("key is malformed")
+        if self.algorithm == b"\x06" and len(self.name.encode()) > 255:
+            raise Refused("a key's name is too long for ML-DSA-44")
         if sha256(self.name.encode() + b"\n" + key)[:4] != self.id:
             raise Refused("key does not belong to its id")
-        if self.public[:31] + bytes([self.public[31] & 0x7F]) in SMALL_ORDER:
+        if len(self.public) == 32 and self.public[:31] + bytes([self.public[31] & 0x7F]) in SMALL_ORDER:
             raise Refused("key is not a usable Ed25519 key")
         self.algorithm = key[0]
 
     def check(self, text, signature):
         """Checks a signature over a note's text. Gives the time that a
         cosignature speaks of, None of a plain signature."""
+        if self.algorithm == SUBTREE_V1:
+            return self.check_subtree(text, signature)
         time, message = None, text.encode()
         if self.algorithm == COSIGNATURE_V1:  # c2sp.org/tlog-cosignature
             if len(signature) != 72:
@@ -251,11 +261,49 @@ class VerifierKey:
         return time
 
 
-@functools.lru_cache(maxsize=256)
+    def check_subtree(self, text, signature):
+        """c2sp.org/tlog-cosignature, "ML-DSA-44 signed message"."""
+        if len(signature) != 8 + 2420:
+            raise Refused("bad signature by %s" % self.name)
+        (time,) = struct.unpack(">Q", signature[:8])
+        if time >= 2**63:
+            raise Refused("bad signature by %s" % self.name)
+        head = Checkpoint(text)
+        names = [self.name.encode(), head.origin.encode()]
+        if len(names[1]) > 255:
+            raise Refused("bad signature by %s" % self.name)
+        message = b"subtree/v1\n\0" + bytes([len(names[0])]) + names[0] + signature[:8]
+        message += bytes([len(names[1])]) + names[1] + struct.pack(">QQ", 0, head.size) + head.root
+        if not openssl_has_ml_dsa():
+            raise Unchecked("the ML-DSA-44 signature by %s was not checked: that takes openssl 3.5 or later" % self.name)
+        if not ml_dsa_verify(self.public, message, signature[8:]):
+            raise Refused("bad signature by %s" % self.name)
+        return time
+
+
+@functools.lru_cache(maxsize=1)
+def openssl_has_ml_dsa():
+    command = ["openssl", "list", "-signature-algorithms"]
+    try:
+        listed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise Environment("cannot run openssl: %s" % error)
+    return b"ML-DSA-44" in listed.stdout
+
+
+def ml_dsa_verify(public, message, signature):
+    # SubjectPublicKeyInfo of an ML-DSA-44 key (RFC 9881).
+    return openssl_verify(bytes.fromhex("30820532300b06096086480165030403110382052100") + public, message, signature)
+
+
 def ed25519_verify(public, message, signature):
-    """Whether the signature is right, as `openssl` sees it."""
     # SubjectPublicKeyInfo of an Ed25519 key (RFC 8410, section 4).
-    spki = bytes.fromhex("302a300506032b6570032100") + public
+    return openssl_verify(bytes.fromhex("302a300506032b6570032100") + public, message, signature)
+
+
+@functools.lru_cache(maxsize=256)
+def openssl_verify(spki, message, signature):
+    """Whether the signature is right, as `openssl` sees it."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for name, data in (("key", spki), ("message", message), ("signature", signature)):
@@ -313,17 +361,30 @@ def parse_note(data):
     return text, signatures
 
 
-def verify_note(data, keys):
+def parse_keys(text):
+    """The keys of one signer, one a line."""
+    keys = [VerifierKey(line) for line in (text[:-1] if text.endswith("\n") else text).split("\n")]
+    if len(keys) > 8 or len({key.name for key in keys}) > 1 or len({key.text for key in keys}) < len(keys):
+        raise Refused("these are not the keys of one signer")
+    return keys
+
+
+def verify_note(data, keys, notes=None):
     """The text, and who of `keys` signed it, as a list of (key, time).
 
     Signatures by other keys are ignored; a bad one by one of `keys` refuses
-    the note."""
+    the note. What cannot be checked here counts for nothing, and is said in
+    `notes`."""
     text, signatures = parse_note(data)
     signers = []
     for name, key_id, signature in signatures:
         for key in keys:
             if (key.name, key.id) == (name, key_id):
-                signers.append((key, key.check(text, signature)))
+                try:
+                    signers.append((key, key.check(text, signature)))
+                except Unchecked as unchecked:
+                    if notes is not None:
+                        notes.append(str(unchecked))
     return text, signers
 
 
@@ -341,6 +402,16 @@ class Checkpoint:
         self.size, self.root = decimal(lines[1]), base64_hash(lines[2])
 
 
+def check_beside(data, keys, notes, newest):
+    """Checks the signatures by further keys of the log. The newest checkpoint
+    must have one by each; an older one may be from before there was the key."""
+    verify_note(data, keys, notes)
+    by = [(name, key_id) for name, key_id, _ in parse_note(data)[1]]
+    for key in keys:
+        if newest and (key.name, key.id) not in by:
+            raise Refused("checkpoint is not signed with the log's key %s" % key.id.hex())
+
+
 def verify_checkpoint(data, key):
     """A checkpoint that the log with this key signed."""
     if key.algorithm != ED25519:
@@ -354,15 +425,18 @@ def verify_checkpoint(data, key):
     return checkpoint
 
 
-def cosignatures(data, witnesses):
+def cosignatures(data, witnesses, notes=None):
     """When each of the witnesses cosigned the checkpoint, by its own clock;
     those that did not are left out."""
-    if any(key.algorithm != COSIGNATURE_V1 for key in witnesses):
-        raise Usage("a witness's key has algorithm 4")
-    text, signers = verify_note(data, witnesses)
+    if any(key.algorithm not in (COSIGNATURE_V1, SUBTREE_V1) for key in witnesses):
+        raise Usage("a witness's key has algorithm 4 or 6")
+    text, signers = verify_note(data, witnesses, notes)
     Checkpoint(text)
     times = {}
     for key, time in signers:
+        # Without a time it says nothing of the newest tree.
+        if time == 0:
+            continue
         times[key.name] = max(time, times.get(key.name, 0))
     return times
 
@@ -887,9 +961,10 @@ class Directory:
     at a time.
     """
 
-    def __init__(self, path, key, older=(), witnesses=(), quiet_max=None):
+    def __init__(self, path, key, older=(), witnesses=(), quiet_max=None, beside=()):
         self.path, self.key, self.witnesses, self.quiet_max = path, key, witnesses, quiet_max
         self.older = sorted(older, key=lambda checkpoint: checkpoint.size)
+        self.beside = list(beside)  # further keys of the log
         self.problems = []  # (place, what): the evidence says no
         self.notes = []  # what a reader should know besides
         self.facts = {}
@@ -917,10 +992,12 @@ class Directory:
                 raise Refused("is missing")
             if self.key is None:
                 if not line.endswith(b"\n"):
-                    raise Refused("is not one line")
-                self.key = VerifierKey(line[:-1].decode("utf-8"))
+                    raise Refused("is not whole lines")
+                self.key, *self.beside = parse_keys(line.decode("utf-8"))
                 self.notes.append("the log's key was taken from the log itself: pass --vkey")
-            elif line != self.key.text.encode() + b"\n":
+            elif line.split(b"\n")[0] != self.key.text.encode() or not line.endswith(b"\n"):
+                raise Refused("is not the key that was passed")
+            elif self.beside and line.decode("utf-8").split("\n")[1:-1] != [key.text for key in self.beside]:
                 raise Refused("is not the key that was passed")
         except (Refused, UnicodeDecodeError) as error:
             self.problem("log.vkey", str(error))
@@ -931,8 +1008,9 @@ class Directory:
             if data is None:
                 raise Refused("is missing")
             self.checkpoint = verify_checkpoint(data, self.key)
+            check_beside(data, self.beside, self.notes, True)
             if self.witnesses:
-                self.facts["cosignatures"] = cosignatures(data, self.witnesses)
+                self.facts["cosignatures"] = cosignatures(data, self.witnesses, self.notes)
         except Refused as error:
             self.problem("log/checkpoint", error.what)
             return False
@@ -1286,8 +1364,8 @@ class Bundle:
     """Entries with a proof each against one checkpoint, their content, and the
     record of the export, which commits to the list of all that."""
 
-    def __init__(self, files, key):
-        self.files, self.key = files, key
+    def __init__(self, files, keys):
+        self.files, self.keys = files, keys
         self.problems, self.facts, self.expected = [], {}, set()
         self.notes = ["whether the log has more that was asked for, a bundle cannot show: ask for the log"]
 
@@ -1336,17 +1414,23 @@ class Bundle:
     def payload(self):
         name = "data/log/log.vkey"
         try:
-            own = VerifierKey(self.file(name).decode("utf-8").rstrip("\n"))
+            own = parse_keys(self.file(name).decode("utf-8"))
+        except Missing:
+            raise
         except (UnicodeDecodeError, Refused):
             return self.problem(name, "is malformed")
-        if self.key is None:
-            self.key = own
+        if not self.keys:
+            self.keys = own
             self.notes.append("the key is the bundle's own: all that this says is that the bundle agrees with itself")
-        elif own.text != self.key.text:
+        elif [key.text for key in self.keys] != [key.text for key in own[: max(1, len(self.keys))]]:
             self.problem(name, "is not the key that was given")
+        elif 1 < len(self.keys) < len(own):
+            self.problem(name, "is not the key that was given")
+        self.key, *beside = self.keys
         self.note = self.file("data/log/checkpoint")
         try:
             self.head = head = verify_checkpoint(self.note, self.key)
+            check_beside(self.note, beside, self.notes, False)
         except Refused as error:
             return self.problem("data/log/checkpoint", error.what)
         self.facts.update(origin=head.origin, size=head.size, root=head.root.hex())
@@ -1461,23 +1545,23 @@ def is_bundle(path):
 
 
 def run_bundle(arguments):
-    key = key_argument(arguments.vkey) if arguments.vkey else None
+    keys = keys_argument(arguments.vkey) if arguments.vkey else []
     try:
-        bundle = Bundle(unpack(arguments.directory), key)
+        bundle = Bundle(unpack(arguments.directory), keys)
     except Refused as error:
         return report(arguments, [(arguments.directory, error.what)], [], {})
     bundle.verify()
     return report(arguments, bundle.problems, bundle.notes, bundle.facts)
 
 
-def key_argument(value):
-    """A key, or a file with one."""
-    line = value
+def keys_argument(value):
+    """Keys of one signer, or a file with them."""
+    text = value
     if os.path.isfile(value):
         with open(value, encoding="utf-8") as f:
-            line = f.read().strip("\n")
+            text = f.read()
     try:
-        return VerifierKey(line)
+        return parse_keys(text.strip("\n"))
     except Refused as error:
         raise Usage("%s: %s" % (value, error.what))
 
@@ -1516,7 +1600,7 @@ def run_directory(arguments):
         return run_bundle(arguments)
     if not os.path.isdir(arguments.directory):
         raise Usage("%s: no such directory" % arguments.directory)
-    key = key_argument(arguments.vkey) if arguments.vkey else None
+    key, *beside = keys_argument(arguments.vkey) if arguments.vkey else [None]
     older = []
     for path in arguments.checkpoint:
         if key is None:
@@ -1527,8 +1611,8 @@ def run_directory(arguments):
             older.append(verify_checkpoint(Proof(data).checkpoint if data.startswith(PROOF_MAGIC) else data, key))
         except Refused as error:
             return report(arguments, [(path, error.what)], [], {})
-    witnesses = [key_argument(witness) for witness in arguments.witness]
-    check = Directory(arguments.directory, key, older, witnesses, arguments.max_quiet)
+    witnesses = [key for witness in arguments.witness for key in keys_argument(witness)]
+    check = Directory(arguments.directory, key, older, witnesses, arguments.max_quiet, beside)
     check.verify()
     return report(arguments, check.problems, check.notes, check.facts)
 
@@ -1536,21 +1620,22 @@ def run_directory(arguments):
 def run_proof(arguments):
     if not arguments.vkey:
         raise Usage("--proof needs --vkey")
-    key, data, facts = key_argument(arguments.vkey), input_file(arguments.proof), {}
-    witnesses = [key_argument(witness) for witness in arguments.witness]
+    (key, *beside), data, facts, notes = keys_argument(arguments.vkey), input_file(arguments.proof), {}, []
+    witnesses = [key for witness in arguments.witness for key in keys_argument(witness)]
     try:
         proof = Proof(data)
         if proof.extra is None:
             raise Refused("holds no entry")
         checkpoint = proof.verify(proof.extra, key)
         facts.update(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), index=proof.index)
+        check_beside(proof.checkpoint, beside, notes, False)
         if witnesses:
-            facts["cosignatures"] = cosignatures(proof.checkpoint, witnesses)
+            facts["cosignatures"] = cosignatures(proof.checkpoint, witnesses, notes)
         entry = parse_entry(proof.extra)
         facts.update({name: entry[name] for name in ("kind", "id", "exchange", "time") if name in entry})
     except Refused as error:
-        return report(arguments, [(arguments.proof, error.what)], [], facts)
-    return report(arguments, [], [], facts)
+        return report(arguments, [(arguments.proof, error.what)], notes, facts)
+    return report(arguments, [], notes, facts)
 
 
 def run_exact(arguments):

@@ -666,6 +666,24 @@ class Vectors(unittest.TestCase):
                         with self.assertRaises(verify.Refused):
                             getattr(self, kind)(case)
 
+    def test_ml_dsa_signatures_are_checked_where_openssl_can_and_said_to_be_unchecked_elsewhere(self):
+        folder = os.path.join(HERE, "..", "vectors", "ml-dsa")
+        for name in sorted(os.listdir(folder)):
+            with self.subTest(name=name), open(os.path.join(folder, name), encoding="utf-8") as f:
+                case = json.load(f)
+                keys, notes = [verify.VerifierKey(key) for key in case["keys"]], []
+                note = case["note"].encode()
+                witnesses = [key for key in keys if key.algorithm != verify.ED25519]
+                try:
+                    times = verify.cosignatures(note, witnesses, notes)
+                except verify.Refused:
+                    self.assertEqual(case["expect"], "refuse")
+                    continue
+                if verify.openssl_has_ml_dsa():
+                    self.assertEqual((case["expect"], times), ("accept", case.get("times")))
+                elif name != "unknown.json":
+                    self.assertEqual((times, len(notes)), ({}, 1))
+
 
 if __name__ == "__main__":
     unittest.main()

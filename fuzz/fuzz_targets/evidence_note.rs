@@ -10,7 +10,9 @@ fuzz_target!(|data: &[u8]| {
     let log = SigningKey::from_seed("log.example", [1; 32]).expect("a name");
     let witness = SigningKey::cosigner_from_seed("witness.example", [2; 32]).expect("a name");
     assert!(checkpoint::verify(data, log.verifier()).is_err());
-    if let Ok(cosignatures) = checkpoint::cosignatures(data, &[witness.verifier().clone()]) {
+    let pq = SigningKey::ml_dsa_from_seed("pq.example", [3; 32]).expect("a name");
+    assert!(checkpoint::verify(data, pq.verifier()).is_err());
+    if let Ok(cosignatures) = checkpoint::cosignatures(data, &[witness.verifier().clone(), pq.verifier().clone()]) {
         assert!(cosignatures.is_empty());
     }
     if let Ok(note) = Note::parse(data) {

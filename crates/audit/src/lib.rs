@@ -43,8 +43,9 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Name};
-use tabellion_evidence::checkpoint::{self, Checkpoint};
-use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::checkpoint::{self, Checkpoint, CheckpointError};
+use tabellion_evidence::note::{Note, VerifierKey, parse_keys};
+use tabellion_evidence::policy::Policy;
 use tabellion_evidence::sessions::{Rules, Sessions};
 use tabellion_evidence::tile::{self, WIDTH};
 
@@ -68,7 +69,14 @@ const CHECKPOINT: &str = "log/checkpoint";
 pub struct Options {
     /// The log's key, from elsewhere than the log.
     pub vkey: Option<VerifierKey>,
-    /// Witnesses whose cosignatures count.
+    /// Further keys of the log, such as its ML-DSA-44 key. The newest checkpoint
+    /// must be signed with each; older ones, and those of proofs, may be from
+    /// before there was the key.
+    pub vkeys_beside: Vec<VerifierKey>,
+    /// A policy, which takes the place of `witnesses` and `quorum`, and of the
+    /// keys if it names logs.
+    pub policy: Option<Policy>,
+    /// Witnesses whose cosignatures count. Keys of one name are one witness's.
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have cosigned.
     pub quorum: usize,
@@ -91,6 +99,12 @@ pub struct Options {
     pub keeps_state: bool,
     /// How many threads read and hash; as many as there are cores when `None`.
     pub threads: Option<usize>,
+}
+
+/// Those of the keys that are of the log that a checkpoint says it is of.
+fn keys_of<'a>(keys: impl Iterator<Item = &'a VerifierKey>, checkpoint: Option<&[u8]>) -> Vec<VerifierKey> {
+    let head = checkpoint.and_then(|bytes| Checkpoint::parse_text(Note::parse(bytes).ok()?.text()).ok());
+    keys.filter(|key| head.as_ref().is_some_and(|head| head.origin == key.name())).cloned().collect()
 }
 
 /// Says how far it has come, one step at a time and from any thread.
@@ -153,7 +167,8 @@ fn verify_here(
         listed_max: LISTED_MAX,
     };
     let (report, problems) = (Report::default(), Problems::default());
-    let mut run = Run { source, options, progress, report, problems, rules, sessions: Sessions::default() };
+    let (sessions, beside) = (Sessions::default(), Vec::new());
+    let mut run = Run { source, options, progress, report, problems, rules, sessions, beside };
     if let Some(heads) = run.heads()? {
         match &options.range {
             None if options.keeps_state || heads.checkpoint.size > options.slice.unwrap_or(WHOLE_ENTRIES_MAX) => {
@@ -174,6 +189,8 @@ struct Run<'a> {
     problems: Problems,
     rules: Rules,
     sessions: Sessions,
+    /// Further keys of the log.
+    beside: Vec<VerifierKey>,
 }
 
 /// The checkpoint, and one that the log must extend.
@@ -291,16 +308,32 @@ impl Run<'_> {
         }
     }
 
+    /// The keys that the caller holds: those of the options, or those that the
+    /// policy has for the log that the checkpoint says it is of.
+    fn given(&self, checkpoint: Option<&[u8]>) -> (Option<VerifierKey>, Vec<VerifierKey>) {
+        if let Some(key) = &self.options.vkey {
+            return (Some(key.clone()), self.options.vkeys_beside.clone());
+        }
+        let logs = self.options.policy.iter().flat_map(Policy::logs).map(|log| &log.key);
+        let mut keys = keys_of(logs, checkpoint);
+        if keys.is_empty() { (None, keys) } else { (Some(keys.remove(0)), keys) }
+    }
+
     /// The key to check with. The one beside the log is looked at in any case.
-    fn key(&mut self) -> Result<Option<VerifierKey>, SourceError> {
+    fn key(&mut self, checkpoint: Option<&[u8]>) -> Result<Option<VerifierKey>, SourceError> {
         let file = || VKEY.to_owned();
-        let given = self.options.vkey.clone();
+        let (given, further) = self.given(checkpoint);
+        self.beside = further;
         let beside = match self.source.read(VKEY)? {
             Some(bytes) => {
-                let key = std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|text| text.strip_suffix('\n'))
-                    .and_then(|line| VerifierKey::parse(line).ok());
+                let text = std::str::from_utf8(&bytes).ok().filter(|text| text.ends_with('\n'));
+                let mut keys = text.and_then(|text| parse_keys(text).ok()).unwrap_or_default();
+                let key = if keys.is_empty() { None } else { Some(keys.remove(0)) };
+                if given.is_none() {
+                    self.beside = keys;
+                } else if !self.beside.is_empty() && self.beside != keys {
+                    self.problems.push(Problem::KeyDiffers { file: file() });
+                }
                 match (&key, &given) {
                     (None, _) => self.problems.push(Problem::Key { file: file() }),
                     (Some(key), Some(given)) if key != given => {
@@ -318,6 +351,10 @@ impl Run<'_> {
                 None
             }
         };
+        if given.is_none() && self.options.policy.as_ref().is_some_and(|policy| !policy.logs().is_empty()) {
+            self.problems.push(Problem::Checkpoint { file: CHECKPOINT.to_owned(), error: CheckpointError::Origin });
+            return Ok(None);
+        }
         if given.is_none() && beside.is_some() {
             self.unchecked(
                 "key-elsewhere",
@@ -344,12 +381,12 @@ impl Run<'_> {
     fn heads(&mut self) -> Result<Option<Heads>, SourceError> {
         let file = || CHECKPOINT.to_owned();
         let Some(bytes) = self.source.read(CHECKPOINT)? else {
-            self.key()?;
+            self.key(None)?;
             self.problems.push(Problem::Missing { file: file() });
             self.unchecked("checkpoint", "there is no checkpoint, so nothing else could be checked");
             return Ok(None);
         };
-        let key = self.key()?;
+        let key = self.key(Some(&bytes))?;
         let checkpoint = match &key {
             Some(key) => match checkpoint::verify(&bytes, key) {
                 Ok(checkpoint) => Some(checkpoint.into_inner()),
@@ -363,6 +400,12 @@ impl Run<'_> {
                 None
             }
         };
+        // A log signs with all of its keys. Without this, whoever breaks one kind could leave the other away.
+        for key in std::mem::take(&mut self.beside) {
+            if let Err(error) = checkpoint::verify(&bytes, &key) {
+                self.problems.push(Problem::Checkpoint { file: file(), error });
+            }
+        }
         self.witnessed(&bytes);
         self.unchecked("time", "nobody else says when this checkpoint was signed: it has no timestamps");
         let mut older = Vec::new();
@@ -396,17 +439,11 @@ impl Run<'_> {
     }
 
     fn witnessed(&mut self, bytes: &[u8]) {
-        match checkpoint::cosignatures(bytes, &self.options.witnesses) {
-            Ok(cosignatures) => {
-                self.report.cosignatures = cosignatures.into_iter().map(Witnessed::from).collect();
-            }
-            Err(error) => self.problems.push(Problem::Cosignature { file: CHECKPOINT.to_owned(), error }),
-        }
-        let have = self.report.cosignatures.len();
-        if have < self.options.quorum {
-            self.problems.push(Problem::Quorum { file: CHECKPOINT.to_owned(), have, need: self.options.quorum });
-        }
-        if self.options.witnesses.is_empty() {
+        let (witnesses, quorum, problem) = proof::witnesses(bytes, CHECKPOINT, self.options);
+        self.report.cosignatures = witnesses;
+        self.report.quorum = quorum;
+        self.problems.extend(problem);
+        if quorum.is_none() {
             self.unchecked("witnesses", "no witnesses were given, so only the log itself vouches for its checkpoint");
         }
     }

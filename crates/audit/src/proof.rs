@@ -1,14 +1,18 @@
 //! A proof file: one entry, checked with the log's key and nothing else.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tabellion_evidence::audit::Problem;
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::entry::Entry;
-use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::note::{Note, NoteError, VerifierKey};
+use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
 use tabellion_evidence::tree::{self, Hash};
 
 use crate::report::{Statement, Witnessed};
+use crate::{Options, keys_of};
 
 /// What stands in the place of the checkpoint's file name.
 const PROOF: &str = "the proof's checkpoint";
@@ -39,6 +43,8 @@ pub struct ProofReport {
     pub entry: Option<Vec<u8>>,
     /// Who else vouches for the checkpoint.
     pub cosignatures: Vec<Witnessed>,
+    /// Whether they are enough; `None` when no witnesses were asked for.
+    pub quorum: Option<bool>,
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// What could not be checked.
@@ -72,21 +78,31 @@ impl ProofReport {
     }
 }
 
-/// Checks a proof file. Without a key, only that the entry leads to the root
-/// that the proof claims is checked, and that is not enough to be verified.
-pub fn verify_proof(bytes: &[u8], vkey: Option<&VerifierKey>, witnesses: &[VerifierKey], quorum: usize) -> ProofReport {
+/// Checks a proof file: with `options`' keys, witnesses and policy; what they
+/// say of older checkpoints and ranges does not concern it. Without a key, only
+/// that the entry leads to the root that the proof claims is checked, and that
+/// is not enough to be verified.
+pub fn verify_proof(bytes: &[u8], options: &Options) -> ProofReport {
     let mut report = ProofReport::default();
-    check(bytes, vkey, &mut report);
-    if let Ok(proof) = Proof::parse(bytes) {
-        let file = || PROOF.to_owned();
-        match checkpoint::cosignatures(proof.checkpoint.as_bytes(), witnesses) {
-            Ok(cosignatures) => report.cosignatures = cosignatures.into_iter().map(Witnessed::from).collect(),
-            Err(error) => report.problems.push(Problem::Cosignature { file: file(), error }),
+    let proof = Proof::parse(bytes);
+    let checkpoint = proof.as_ref().ok().map(|proof| proof.checkpoint.as_bytes());
+    let logs = options.policy.iter().flat_map(Policy::logs).map(|log| &log.key);
+    let keys = match &options.vkey {
+        Some(key) => [std::slice::from_ref(key), &options.vkeys_beside].concat(),
+        None => keys_of(logs, checkpoint),
+    };
+    check(bytes, keys.first(), &mut report);
+    if let Some(checkpoint) = checkpoint {
+        for key in keys.iter().skip(1) {
+            match checkpoint::verify(checkpoint, key) {
+                Ok(_) | Err(checkpoint::CheckpointError::Note(NoteError::Unsigned)) => {}
+                Err(error) => report.problems.push(Problem::Checkpoint { file: PROOF.to_owned(), error }),
+            }
         }
-        let have = report.cosignatures.len();
-        if have < quorum {
-            report.problems.push(Problem::Quorum { file: file(), have, need: quorum });
-        }
+        let (witnesses, quorum, problem) = self::witnesses(checkpoint, PROOF, options);
+        report.cosignatures = witnesses;
+        report.quorum = quorum;
+        report.problems.extend(problem);
     }
     report.verified = report.problems.is_empty();
     report.contradicted.clone_from(&report.problems);
@@ -100,13 +116,45 @@ pub fn verify_proof(bytes: &[u8], vkey: Option<&VerifierKey>, witnesses: &[Verif
             report.prove("cosigned", format!("{count} of the given witnesses cosigned it"));
         }
     }
-    if witnesses.is_empty() {
+    if report.quorum.is_none() {
         let text = "no witnesses were given, so only the log itself vouches for its checkpoint";
         report.leave_unchecked("witnesses", text);
     }
     report.leave_unchecked("content", "a proof holds an entry and not its content, which was not checked");
     report.leave_unchecked("time", "nobody else says when this checkpoint was signed: it has no timestamps");
     report
+}
+
+/// Who cosigned a checkpoint, whether that is enough, and what is wrong.
+pub(crate) fn witnesses(
+    checkpoint: &[u8],
+    file: &str,
+    options: &Options,
+) -> (Vec<Witnessed>, Option<bool>, Option<Problem>) {
+    let file = || file.to_owned();
+    let policy = options.policy.clone().or_else(|| Policy::threshold(&options.witnesses, options.quorum));
+    let Some(policy) = policy else {
+        let problem = Problem::Quorum { file: file(), have: 0, need: options.quorum };
+        return (Vec::new(), Some(false), Some(problem));
+    };
+    if policy.witnesses().is_empty() && !policy.wants_cosignatures() {
+        return (Vec::new(), None, None);
+    }
+    match policy.decide(checkpoint) {
+        Ok(decision) => {
+            // Keys of one name are one witness's.
+            let names: BTreeSet<&str> = decision.witnesses.iter().map(|(name, _)| &**name).collect();
+            let have = names.len();
+            let problem = match (decision.quorum, &options.policy) {
+                (true, _) => None,
+                (false, Some(_)) => Some(Problem::Policy { file: file(), have }),
+                (false, None) => Some(Problem::Quorum { file: file(), have, need: options.quorum }),
+            };
+            let witnesses = decision.witnesses.into_iter().map(|(name, one)| Witnessed::new(name, &one)).collect();
+            (witnesses, Some(decision.quorum), problem)
+        }
+        Err(error) => (Vec::new(), Some(false), Some(Problem::Cosignature { file: file(), error })),
+    }
 }
 
 fn check(bytes: &[u8], vkey: Option<&VerifierKey>, report: &mut ProofReport) {

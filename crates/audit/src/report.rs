@@ -31,6 +31,8 @@ pub struct Report {
     pub completeness: Completeness,
     /// Who else vouches for the checkpoint.
     pub cosignatures: Vec<Witnessed>,
+    /// Whether they are enough; `None` when no witnesses were asked for.
+    pub quorum: Option<bool>,
     /// Entries that are requests without a response, as far as they fit.
     pub open_exchanges: Vec<u64>,
     /// What is wrong, as far as it fits.
@@ -179,15 +181,18 @@ pub struct Checked {
 /// A witness's cosignature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Witnessed {
+    /// What the policy calls the witness; of one that was named by its key, the
+    /// key's name.
+    pub name: String,
     /// The witness's verifier key.
     pub witness: String,
     /// When, by its clock, in POSIX seconds.
     pub time: u64,
 }
 
-impl From<Cosignature> for Witnessed {
-    fn from(cosignature: Cosignature) -> Self {
-        Self { witness: cosignature.witness.to_string(), time: cosignature.time }
+impl Witnessed {
+    pub(crate) fn new(name: String, cosignature: &Cosignature) -> Self {
+        Self { name, witness: cosignature.witness.to_string(), time: cosignature.time }
     }
 }
 

@@ -22,6 +22,10 @@ fn any_bit_flipped_anywhere_names_the_file() {
     assert!(log.verify().verified, "{:#?}", log.verify());
     let bits: Vec<(&String, usize)> =
         log.0.iter().flat_map(|(name, bytes)| (0..bytes.len() * 8).map(move |bit| (name, bit))).collect();
+    // Keys and signatures of ML-DSA are thousands of bytes that are all alike.
+    let long = |name: &str, bit: usize| !name.contains('/') || name == "log/checkpoint" && bit / 8 > 300;
+    let bits: Vec<(&String, usize)> =
+        bits.into_iter().filter(|&(name, bit)| !long(name, bit) || bit < 800 || bit % 13 == 0).collect();
     assert!(bits.len() > 10_000);
     bits.par_iter().for_each(|&(name, bit)| {
         let mut damaged = log.clone();

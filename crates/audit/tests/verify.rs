@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::*;
 use tabellion_audit::{DirectorySource, Options, Problem, Source, SourceError, StoreSource, verify, verify_proof};
 use tabellion_evidence::entry::{Entry, Kind, Outcome};
-use tabellion_evidence::note::{SigningKey, cosign};
+use tabellion_evidence::note::{SigningKey, VerifierKey, cosign, parse_keys};
 use tabellion_evidence::proof::Proof;
 use tabellion_ledger::{Append, Ledger, Reader};
 use tabellion_store::{DiskStore, RealDisk};
@@ -58,7 +58,7 @@ fn an_empty_log_has_no_checkpoint_and_is_refused() {
 fn another_logs_key_and_a_log_made_again_are_refused() {
     let log = small();
     let key: tabellion_evidence::note::VerifierKey =
-        std::str::from_utf8(&log.0["log.vkey"]).unwrap().trim_end().parse().unwrap();
+        parse_keys(std::str::from_utf8(&log.0["log.vkey"]).unwrap()).unwrap().swap_remove(0);
     let options = Options { vkey: Some(key), ..Options::default() };
     assert!(log.verify_with(&options).verified);
     // Whoever has the whole directory, but not the key, makes all of it again.
@@ -377,17 +377,27 @@ fn proofs_are_checked_with_the_key_and_refused_without() {
     let key = reader.vkey().unwrap();
     let proof: Proof = reader.prove(3).unwrap();
     let bytes = proof.to_text().into_bytes();
-    let report = verify_proof(&bytes, Some(&key), &[], 0);
+    let with = |vkey: Option<&VerifierKey>, quorum| Options { vkey: vkey.cloned(), quorum, ..Options::default() };
+    let report = verify_proof(&bytes, &with(Some(&key), 0));
     assert!(report.verified, "{report:#?}");
     assert_eq!((report.index, report.size, report.id), (Some(3), Some(7), Some(id(3))));
-    let keyless = verify_proof(&bytes, None, &[], 0);
+    let keyless = verify_proof(&bytes, &with(None, 0));
     assert!(!keyless.verified && keyless.problems == [Problem::KeyAbsent]);
     let other = SigningKey::from_seed("test.example/log", [3; 32]).unwrap();
-    assert!(!verify_proof(&bytes, Some(other.verifier()), &[], 0).verified);
-    assert!(!verify_proof(&bytes, Some(&key), &[], 1).verified);
-    for bit in 0..bytes.len() * 8 {
+    assert!(!verify_proof(&bytes, &with(Some(other.verifier()), 0)).verified);
+    assert!(!verify_proof(&bytes, &with(Some(&key), 1)).verified);
+    // The log's second signature, in the last line, counts for those who hold its second key.
+    let both = Options { vkeys_beside: vec![reader.vkeys().unwrap().remove(1)], ..with(Some(&key), 0) };
+    assert!(verify_proof(&bytes, &both).verified);
+    let last_line = bytes[..bytes.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+    let name_and_id = "\u{2014} test.example/log 12345678".len();
+    for bit in (0..last_line * 8).chain((last_line * 8..bytes.len() * 8).step_by(13)) {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(!verify_proof(&flipped, Some(&key), &[], 0).verified, "bit {bit}");
+        let verified = verify_proof(&flipped, &with(Some(&key), 0)).verified;
+        assert!(!verified || bit / 8 >= last_line, "bit {bit}");
+        // Under another name or id it is a stranger's, and the proof one from before there was the second key.
+        let verified = verify_proof(&flipped, &both).verified;
+        assert!(!verified || (last_line..last_line + name_and_id).contains(&(bit / 8)), "bit {bit}");
     }
 }

@@ -63,8 +63,8 @@ pub enum Problem {
         /// The file.
         file: String,
     },
-    /// The file with the log's key is not one key in one line.
-    #[error("{file} is not one verifier key in one line")]
+    /// The file with the log's keys is not one key a line, all of one name.
+    #[error("{file} is not the verifier keys of a log, one a line")]
     Key {
         /// The file.
         file: String,
@@ -103,6 +103,14 @@ pub enum Problem {
         have: usize,
         /// How many have to.
         need: usize,
+    },
+    /// The witnesses that cosigned are not those that the policy wants.
+    #[error("{file} is cosigned by {have} of the policy's witnesses, which is not its quorum")]
+    Policy {
+        /// The file.
+        file: String,
+        /// How many did.
+        have: usize,
     },
     /// The older checkpoint that was given is refused.
     #[error("the older checkpoint is refused: {error}")]
@@ -386,6 +394,7 @@ impl Problem {
             Self::Checkpoint { .. } => "checkpoint",
             Self::Cosignature { .. } => "cosignature",
             Self::Quorum { .. } => "quorum",
+            Self::Policy { .. } => "policy",
             Self::Older { .. } => "older",
             Self::RolledBack { .. } => "rolled-back",
             Self::Forked { .. } => "forked",
@@ -436,6 +445,7 @@ impl Problem {
             | Self::Checkpoint { file, .. }
             | Self::Cosignature { file, .. }
             | Self::Quorum { file, .. }
+            | Self::Policy { file, .. }
             | Self::RolledBack { file, .. }
             | Self::Forked { file, .. }
             | Self::Root { file }

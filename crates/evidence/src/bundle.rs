@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{self, check_body};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::entry::{Entry, EntryError, Kind, Manifest, Part};
-use crate::note::VerifierKey;
+use crate::note::{NoteError, VerifierKey, parse_keys};
 use crate::proof::{Proof, ProofFileError};
 use crate::tree::{self, Hash, ProofError, sha256};
 
@@ -34,7 +34,7 @@ pub const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 pub const CONTENTS: &str = "data/bundle.json";
 /// The tree head that the proofs lead to.
 pub const CHECKPOINT: &str = "data/log/checkpoint";
-/// The log's key, as the exporter has it.
+/// The log's keys, as the exporter has them.
 pub const VKEY: &str = "data/log/log.vkey";
 /// The record of the export.
 pub const EXPORT_ENTRY: &str = "export/entry.json";
@@ -210,11 +210,12 @@ pub struct Checked {
     pub problems: Vec<Problem>,
 }
 
-/// Checks a bundle, with a key that the caller has from elsewhere, or without.
-pub fn verify(files: &Files, key: Option<&VerifierKey>) -> Checked {
+/// Checks a bundle, with keys of the log that the caller has from elsewhere, the one that signs every checkpoint first,
+/// or without any.
+pub fn verify(files: &Files, keys: &[VerifierKey]) -> Checked {
     let mut check = Check { files, checked: Checked::default() };
     check.manifests();
-    check.payload(key);
+    check.payload(keys);
     check.checked
 }
 
@@ -263,19 +264,27 @@ impl Check<'_> {
         }
     }
 
-    fn payload(&mut self, key: Option<&VerifierKey>) {
+    fn payload(&mut self, keys: &[VerifierKey]) {
         let Some(own) = self.file(VKEY) else { return };
-        let own = std::str::from_utf8(own).ok().and_then(|text| VerifierKey::parse(text.trim_end()).ok());
+        let own = std::str::from_utf8(own).ok().and_then(|text| parse_keys(text).ok());
         let Some(own) = own else { return self.wrong(VKEY, Wrong::Malformed) };
-        if key.is_some_and(|key| *key != own) {
+        // Who has only the first key knows nothing of the others.
+        if keys.first().is_some_and(|first| own.first() != Some(first)) || keys.len() > 1 && keys != own {
             self.wrong(VKEY, Wrong::KeyDiffers);
         }
-        let key = key.unwrap_or(&own);
+        let Some((key, beside)) = if keys.is_empty() { own.split_first() } else { keys.split_first() } else { return };
         let Some(note) = self.file(CHECKPOINT).map(<[u8]>::to_vec) else { return };
         let head = match checkpoint::verify(&note, key) {
             Ok(head) => head.into_inner(),
             Err(error) => return self.wrong(CHECKPOINT, error),
         };
+        for key in beside {
+            match checkpoint::verify(&note, key) {
+                // It may be from before there was the key.
+                Ok(_) | Err(CheckpointError::Note(NoteError::Unsigned)) => {}
+                Err(error) => self.wrong(CHECKPOINT, error),
+            }
+        }
         let Some(bytes) = self.file(CONTENTS) else { return };
         let contents = match serde_json::from_slice::<Contents>(bytes) {
             Ok(contents) if contents.v == VERSION => contents,

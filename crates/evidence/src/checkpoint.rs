@@ -6,7 +6,7 @@
 //! somebody who kept the other: [`cosignatures`] says who did.
 
 use crate::Verified;
-use crate::note::{self, Algorithm, Note, NoteError, SigningKey, VerifierKey};
+use crate::note::{self, Note, NoteError, SigningKey, VerifierKey};
 use crate::tile::parse_decimal;
 use crate::tree::Hash;
 
@@ -94,7 +94,7 @@ pub fn sign(checkpoint: &Checkpoint, key: &SigningKey) -> String {
 /// Checks that the log with this key signed the checkpoint, and that it is
 /// that log's. Signatures by other keys are ignored.
 pub fn verify(bytes: &[u8], key: &VerifierKey) -> Result<Verified<Checkpoint>, CheckpointError> {
-    if key.algorithm() != Algorithm::Ed25519 {
+    if !key.algorithm().is_log() {
         return Err(CheckpointError::Key);
     }
     let opened = Note::parse(bytes)?.verify(std::slice::from_ref(key))?;
@@ -115,11 +115,12 @@ pub struct Cosignature {
     pub time: u64,
 }
 
-/// Which of the witnesses cosigned the checkpoint; none is an answer too. A bad
-/// cosignature by one of them refuses the checkpoint. The log's own signature
-/// is [`verify`]'s business.
+/// Which of the witnesses' keys cosigned the checkpoint; none is an answer too.
+/// A bad cosignature by one of them refuses the checkpoint. One of the time 0
+/// says nothing about the newest tree (`tlog-cosignature`), so it does not
+/// count. The log's own signature is [`verify`]'s business.
 pub fn cosignatures(bytes: &[u8], witnesses: &[VerifierKey]) -> Result<Vec<Cosignature>, CheckpointError> {
-    if witnesses.iter().any(|key| key.algorithm() != Algorithm::CosignatureV1) {
+    if witnesses.iter().any(|key| !key.algorithm().is_witness()) {
         return Err(CheckpointError::Key);
     }
     let note = Note::parse(bytes)?;
@@ -127,6 +128,9 @@ pub fn cosignatures(bytes: &[u8], witnesses: &[VerifierKey]) -> Result<Vec<Cosig
     let signers = note.signers(witnesses)?;
     Ok(signers
         .into_iter()
-        .map(|signer| Cosignature { witness: signer.key, time: signer.time.expect("a cosignature has a time") })
+        .filter_map(|signer| match signer.time.expect("a cosignature has a time") {
+            0 => None,
+            time => Some(Cosignature { witness: signer.key, time }),
+        })
         .collect())
 }

@@ -3,7 +3,7 @@
 //!
 //! The formats are written down in `docs/format.md`; most of them are C2SP's
 //! (`tlog-tiles`, `signed-note`, `tlog-checkpoint`, `tlog-cosignature`,
-//! `tlog-proof`). This crate reads and writes their bytes. It does no I/O,
+//! `tlog-proof`, `tlog-policy`, `tlog-witness`). This crate reads and writes their bytes. It does no I/O,
 //! knows no clock, draws no random numbers and starts no threads: tiles come
 //! through [`tree::Tiles`], and times, keys and salts are arguments.
 //!
@@ -18,11 +18,13 @@ pub mod checkpoint;
 pub mod content;
 pub mod entry;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod scan;
 pub mod sessions;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 mod verified;
 

@@ -3,18 +3,24 @@
 //! A note is a text and signatures over it. [`Note::parse`] reads one and
 //! believes nothing; [`Note::verify`] is what makes its text worth reading.
 //! Keys are known by name *and* id; signatures by other keys are ignored, so
-//! that anybody may add theirs. Ed25519 only: the log's own signatures
-//! (`0x01`) and witnesses' cosignatures (`0x04`).
+//! that anybody may add theirs. Three algorithms: Ed25519 for the log's own
+//! signatures (`0x01`) and for witnesses' cosignatures (`0x04`), and ML-DSA-44
+//! (`0x06`, FIPS 204), which outlasts quantum computers, for both.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signer as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use ml_dsa::Keypair as _;
+use ml_dsa::MlDsa44;
+
 use crate::Verified;
+use crate::checkpoint::Checkpoint;
 use crate::tree::sha256;
 
 /// The longest note that is read: 64 signatures of post-quantum size (5 kB,
@@ -34,14 +40,44 @@ pub enum Algorithm {
     Ed25519,
     /// `0x04`: Ed25519 over a time and the note's text; a witness's.
     CosignatureV1,
+    /// `0x06`: ML-DSA-44 over the names of signer and log, a time, and size
+    /// and root of a checkpoint; a log's or a witness's.
+    SubtreeV1,
 }
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ed25519 => "Ed25519",
+            Self::CosignatureV1 => "Ed25519, cosignature/v1",
+            Self::SubtreeV1 => "ML-DSA-44, subtree/v1",
+        })
+    }
+}
+
+/// The bytes of an ML-DSA-44 public key (FIPS 204, table 2).
+const ML_DSA_44_KEY_BYTES: usize = 1312;
+
+/// The longest name, of signer or log, that an ML-DSA-44 signature can hold.
+const SUBTREE_NAME_BYTES_MAX: usize = 255;
 
 impl Algorithm {
     fn byte(self) -> u8 {
         match self {
             Self::Ed25519 => 0x01,
             Self::CosignatureV1 => 0x04,
+            Self::SubtreeV1 => 0x06,
         }
+    }
+
+    /// Whether it signs checkpoints as their log.
+    pub fn is_log(self) -> bool {
+        matches!(self, Self::Ed25519 | Self::SubtreeV1)
+    }
+
+    /// Whether it signs a time with a checkpoint, as witnesses do.
+    pub fn is_witness(self) -> bool {
+        matches!(self, Self::CosignatureV1 | Self::SubtreeV1)
     }
 }
 
@@ -55,7 +91,7 @@ pub enum KeyError {
     /// A name is not empty and has no spaces, control characters or `+`.
     #[error("key has a name that no key may have")]
     Name,
-    /// The algorithm is neither Ed25519 nor cosignature/v1.
+    /// The algorithm is none of [`Algorithm`].
     #[error("key is of a kind that is not supported")]
     Algorithm,
     /// The id is not the one that follows from name and key: a typing error,
@@ -75,8 +111,8 @@ fn check_name(name: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn key_id(name: &str, algorithm: Algorithm, public: &[u8; 32]) -> u32 {
-    let mut bytes = Vec::with_capacity(name.len() + 34);
+fn key_id(name: &str, algorithm: Algorithm, public: &[u8]) -> u32 {
+    let mut bytes = Vec::with_capacity(name.len() + 2 + public.len());
     bytes.extend_from_slice(name.as_bytes());
     bytes.push(b'\n');
     bytes.push(algorithm.byte());
@@ -90,7 +126,7 @@ struct KeyText<'a> {
     name: &'a str,
     id: u32,
     algorithm: Algorithm,
-    key: Zeroizing<[u8; 32]>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 fn parse_key(text: &str) -> Result<KeyText<'_>, KeyError> {
@@ -108,29 +144,69 @@ fn parse_key(text: &str) -> Result<KeyText<'_>, KeyError> {
     let algorithm = match algorithm {
         0x01 => Algorithm::Ed25519,
         0x04 => Algorithm::CosignatureV1,
+        0x06 => Algorithm::SubtreeV1,
         _ => return Err(KeyError::Algorithm),
     };
-    let key: [u8; 32] = key.try_into().map_err(|_| KeyError::Malformed)?;
-    Ok(KeyText { name, id, algorithm, key: Zeroizing::new(key) })
+    Ok(KeyText { name, id, algorithm, key: Zeroizing::new(key.to_vec()) })
 }
 
 /// A public key under a name: `name+id+base64`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct VerifierKey {
     name: String,
     id: u32,
     algorithm: Algorithm,
-    key: ed25519_dalek::VerifyingKey,
+    public: Arc<[u8]>,
+    key: Public,
 }
 
-impl VerifierKey {
-    pub(crate) fn new(name: &str, algorithm: Algorithm, public: &[u8; 32]) -> Result<Self, KeyError> {
-        check_name(name)?;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| KeyError::Point)?;
-        if key.is_weak() {
-            return Err(KeyError::Point);
+/// A public key, ready to verify with.
+#[derive(Clone)]
+enum Public {
+    Ed25519(ed25519_dalek::VerifyingKey),
+    MlDsa44(Arc<ml_dsa::VerifyingKey<MlDsa44>>),
+}
+
+impl Public {
+    fn read(algorithm: Algorithm, public: &[u8]) -> Result<Self, KeyError> {
+        if algorithm == Algorithm::SubtreeV1 {
+            // Every string of this length is a key.
+            let encoded = public.try_into().map_err(|_| KeyError::Malformed)?;
+            return Ok(Self::MlDsa44(Arc::new(ml_dsa::VerifyingKey::decode(encoded))));
         }
-        Ok(Self { name: name.to_owned(), id: key_id(name, algorithm, public), algorithm, key })
+        let public = public.try_into().map_err(|_| KeyError::Malformed)?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| KeyError::Point)?;
+        if key.is_weak() { Err(KeyError::Point) } else { Ok(Self::Ed25519(key)) }
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            Self::MlDsa44(key) => ml_dsa::Signature::<MlDsa44>::try_from(signature)
+                .is_ok_and(|signature| key.verify_with_context(message, b"", &signature)),
+        }
+    }
+}
+
+impl PartialEq for VerifierKey {
+    fn eq(&self, other: &Self) -> bool {
+        // The id follows from these.
+        self.name == other.name && self.algorithm == other.algorithm && self.public == other.public
+    }
+}
+
+impl Eq for VerifierKey {}
+
+impl VerifierKey {
+    pub(crate) fn new(name: &str, algorithm: Algorithm, public: &[u8]) -> Result<Self, KeyError> {
+        check_name(name)?;
+        if algorithm == Algorithm::SubtreeV1 && name.len() > SUBTREE_NAME_BYTES_MAX {
+            return Err(KeyError::Name);
+        }
+        let key = Public::read(algorithm, public)?;
+        let id = key_id(name, algorithm, public);
+        Ok(Self { name: name.to_owned(), id, algorithm, public: public.into(), key })
     }
 
     /// Reads `name+id+base64`.
@@ -159,9 +235,9 @@ impl VerifierKey {
         self.algorithm
     }
 
-    /// The 32 bytes of the Ed25519 key.
-    pub fn public_key(&self) -> &[u8; 32] {
-        self.key.as_bytes()
+    /// The bytes of the key itself: 32 of Ed25519, 1312 of ML-DSA-44.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public
     }
 
     /// Whether a signature claims to be by this key.
@@ -172,36 +248,51 @@ impl VerifierKey {
     /// Checks a signature over a note's text. `Some` holds the time that a
     /// cosignature speaks of.
     fn check(&self, text: &str, bytes: &[u8]) -> Result<Option<u64>, NoteError> {
-        let (time, message, signature) = match self.algorithm {
-            Algorithm::Ed25519 => (None, text.to_owned(), bytes),
-            Algorithm::CosignatureV1 => {
-                let (time, signature) = bytes.split_first_chunk::<8>().ok_or(NoteError::Signature)?;
-                let time = u64::from_be_bytes(*time);
-                if time > COSIGNATURE_TIME_MAX {
-                    return Err(NoteError::Signature);
-                }
-                (Some(time), cosigned_message(time, text), signature)
+        let (time, message, signature) = if self.algorithm == Algorithm::Ed25519 {
+            (None, text.as_bytes().to_vec(), bytes)
+        } else {
+            let (time, signature) = bytes.split_first_chunk::<8>().ok_or(NoteError::Signature)?;
+            let time = u64::from_be_bytes(*time);
+            if time > COSIGNATURE_TIME_MAX {
+                return Err(NoteError::Signature);
             }
+            let message = timed_message(self.algorithm, &self.name, time, text).ok_or(NoteError::Signature)?;
+            (Some(time), message, signature)
         };
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| NoteError::Signature)?;
-        self.key.verify_strict(message.as_bytes(), &signature).map_err(|_| NoteError::Signature)?;
-        Ok(time)
+        if self.key.verifies(&message, signature) { Ok(time) } else { Err(NoteError::Signature) }
     }
 }
 
 /// "It MUST NOT exceed 2^63 - 1": `tlog-cosignature`, Format.
 pub(crate) const COSIGNATURE_TIME_MAX: u64 = i64::MAX as u64;
 
-/// What a cosignature/v1 is over.
-fn cosigned_message(time: u64, text: &str) -> String {
-    format!("cosignature/v1\ntime {time}\n{text}")
+/// What a signature with a time is over (`tlog-cosignature`, "Ed25519 signed
+/// message" and "ML-DSA-44 signed message"). `None` when the algorithm signs
+/// checkpoints only and this is none, or its origin is too long for it.
+fn timed_message(algorithm: Algorithm, signer: &str, time: u64, text: &str) -> Option<Vec<u8>> {
+    if algorithm == Algorithm::CosignatureV1 {
+        return Some(format!("cosignature/v1\ntime {time}\n{text}").into_bytes());
+    }
+    let head = Checkpoint::parse_text(text).ok()?;
+    let mut message = b"subtree/v1\n\0".to_vec();
+    let name = |message: &mut Vec<u8>, name: &str| {
+        message.push(u8::try_from(name.len()).ok()?);
+        message.extend_from_slice(name.as_bytes());
+        Some(())
+    };
+    name(&mut message, signer)?;
+    message.extend_from_slice(&time.to_be_bytes());
+    name(&mut message, &head.origin)?;
+    // A checkpoint is the subtree from the first entry on.
+    message.extend_from_slice(&0_u64.to_be_bytes());
+    message.extend_from_slice(&head.size.to_be_bytes());
+    message.extend_from_slice(&head.root.0);
+    Some(message)
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 33];
-        bytes[0] = self.algorithm.byte();
-        bytes[1..].copy_from_slice(self.key.as_bytes());
+        let bytes = [&[self.algorithm.byte()], &*self.public].concat();
         write!(f, "{}+{:08x}+{}", self.name, self.id, STANDARD.encode(bytes))
     }
 }
@@ -210,6 +301,24 @@ impl fmt::Debug for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifierKey({self})")
     }
+}
+
+/// The most keys that a log or a witness may have.
+pub const KEYS_MAX: usize = 8;
+
+/// Reads the keys of one signer, one a line (`log.vkey`): at least one, not more than [`KEYS_MAX`], all of one name, none
+/// twice.
+pub fn parse_keys(text: &str) -> Result<Vec<VerifierKey>, KeyError> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut keys: Vec<VerifierKey> = Vec::new();
+    for line in text.split('\n') {
+        let key = VerifierKey::parse(line)?;
+        if keys.len() == KEYS_MAX || keys.iter().any(|other| other.name != key.name || *other == key) {
+            return Err(KeyError::Malformed);
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 impl FromStr for VerifierKey {
@@ -224,7 +333,32 @@ impl FromStr for VerifierKey {
 /// `Debug` shows the public half.
 pub struct SigningKey {
     verifier: VerifierKey,
-    key: ed25519_dalek::SigningKey,
+    key: Secret,
+}
+
+enum Secret {
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
+}
+
+impl Secret {
+    fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(match self {
+            Self::Ed25519(key) => key.to_bytes(),
+            Self::MlDsa44(key) => (*key.as_seed()).into(),
+        })
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            Self::MlDsa44(key) => {
+                // Deterministic, because this crate has no randomness; FIPS 204, section 3.4, allows it.
+                let signature = key.expanded_key().sign_deterministic(message, b"");
+                signature.expect("the context is empty").encode().to_vec()
+            }
+        }
+    }
 }
 
 impl SigningKey {
@@ -239,11 +373,25 @@ impl SigningKey {
         Self::new(name, Algorithm::CosignatureV1, seed)
     }
 
+    /// An ML-DSA-44 key (`0x06`) of a log or of a witness, from 32 random
+    /// bytes. Do not use one seed for two keys.
+    pub fn ml_dsa_from_seed(name: &str, seed: [u8; 32]) -> Result<Self, KeyError> {
+        Self::new(name, Algorithm::SubtreeV1, seed)
+    }
+
     fn new(name: &str, algorithm: Algorithm, mut seed: [u8; 32]) -> Result<Self, KeyError> {
-        let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+        let (key, public) = if algorithm == Algorithm::SubtreeV1 {
+            let key = ml_dsa::SigningKey::<MlDsa44>::from_seed(&seed.into());
+            let public = key.verifying_key().encode().to_vec();
+            debug_assert_eq!(public.len(), ML_DSA_44_KEY_BYTES);
+            (Secret::MlDsa44(Box::new(key)), public)
+        } else {
+            let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+            let public = key.verifying_key().as_bytes().to_vec();
+            (Secret::Ed25519(Box::new(key)), public)
+        };
         seed.zeroize();
-        let verifier = VerifierKey::new(name, algorithm, key.verifying_key().as_bytes())?;
-        Ok(Self { verifier, key })
+        Ok(Self { verifier: VerifierKey::new(name, algorithm, &public)?, key })
     }
 
     /// The public half.
@@ -255,7 +403,7 @@ impl SigningKey {
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; 33]);
         bytes[0] = self.verifier.algorithm.byte();
-        bytes[1..].copy_from_slice(self.key.as_bytes());
+        bytes[1..].copy_from_slice(&*self.key.seed());
         let key = Zeroizing::new(STANDARD.encode(bytes.as_slice()));
         Zeroizing::new(format!("{PRIVATE_PREFIX}{}+{:08x}+{}", self.verifier.name, self.verifier.id, key.as_str()))
     }
@@ -264,17 +412,16 @@ impl SigningKey {
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let text = text.strip_prefix(PRIVATE_PREFIX).ok_or(KeyError::Malformed)?;
         let said = parse_key(text)?;
-        let key = Self::new(said.name, said.algorithm, *said.key)?;
+        let seed = said.key.as_slice().try_into().map_err(|_| KeyError::Malformed)?;
+        let key = Self::new(said.name, said.algorithm, seed)?;
         if key.verifier.id != said.id {
             return Err(KeyError::Id);
         }
         Ok(key)
     }
 
-    fn line(&self, signature: &[u8]) -> String {
-        let mut bytes = self.verifier.id.to_be_bytes().to_vec();
-        bytes.extend_from_slice(signature);
-        format!("{SIGNATURE_PREFIX}{} {}\n", self.verifier.name, STANDARD.encode(bytes))
+    fn line(&self, signature: Vec<u8>) -> String {
+        Signature { name: self.verifier.name.clone(), id: self.verifier.id, bytes: signature }.to_line()
     }
 }
 
@@ -291,26 +438,28 @@ impl fmt::Debug for SigningKey {
 /// # Panics
 ///
 /// When the text does not end in a newline or has other control characters,
-/// or when the key is a witness's: such a note could not be read again.
+/// or when the key signs with a time: such a note could not be read again.
 pub fn sign(text: &str, key: &SigningKey) -> String {
     assert!(text.ends_with('\n') && is_clean(text), "a note's text is clean lines");
-    assert_eq!(key.verifier.algorithm, Algorithm::Ed25519, "a witness's key cosigns");
-    let signature = key.key.sign(text.as_bytes()).to_bytes();
-    format!("{text}\n{}", key.line(&signature))
+    assert_eq!(key.verifier.algorithm, Algorithm::Ed25519, "other keys cosign");
+    format!("{text}\n{}", key.line(key.key.sign(text.as_bytes())))
 }
 
-/// A witness's signature line for a note's text, to be appended to the note.
+/// A signature line with a time for a note's text, to be appended to the note: a
+/// witness's, or a log's own by its ML-DSA-44 key.
 ///
 /// # Panics
 ///
-/// When the key is not a witness's, or the time (POSIX seconds) is beyond
-/// 2⁶³−1.
+/// When the key signs without a time; when the time (POSIX seconds) is beyond
+/// 2⁶³−1; when the key is an ML-DSA-44 key and the text is no checkpoint, or one
+/// with an origin of more than 255 bytes.
 pub fn cosign(text: &str, time: u64, key: &SigningKey) -> String {
-    assert_eq!(key.verifier.algorithm, Algorithm::CosignatureV1, "a log's key does not cosign");
+    assert!(key.verifier.algorithm.is_witness(), "this key signs without a time");
     assert!(time <= COSIGNATURE_TIME_MAX, "a time before the year 292 billion");
+    let message = timed_message(key.verifier.algorithm, &key.verifier.name, time, text).expect("a checkpoint");
     let mut signature = time.to_be_bytes().to_vec();
-    signature.extend_from_slice(&key.key.sign(cosigned_message(time, text).as_bytes()).to_bytes());
-    key.line(&signature)
+    signature.extend_from_slice(&key.key.sign(&message));
+    key.line(signature)
 }
 
 fn is_clean(text: &str) -> bool {
@@ -328,6 +477,14 @@ pub struct Signature {
     pub bytes: Vec<u8>,
 }
 
+impl Signature {
+    /// The line, with its newline.
+    pub fn to_line(&self) -> String {
+        let bytes = [&self.id.to_be_bytes()[..], &self.bytes].concat();
+        format!("{SIGNATURE_PREFIX}{} {}\n", self.name, STANDARD.encode(bytes))
+    }
+}
+
 /// A note that was read, not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -340,7 +497,7 @@ pub struct Note {
 pub struct Signer {
     /// The key.
     pub key: VerifierKey,
-    /// When, in POSIX seconds, by its own clock; of a cosignature.
+    /// When, in POSIX seconds, by its own clock; of a signature with a time.
     pub time: Option<u64>,
 }
 

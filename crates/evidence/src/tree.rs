@@ -466,6 +466,28 @@ pub fn verify_consistency(
         let (first, rest) = proof.split_first().ok_or(ProofError::Length)?;
         (*first, rest)
     };
+    let (old, new) = consistency_roots(old_size, new_size, first, rest)?;
+    if old != *old_root || new != *new_root {
+        return Err(ProofError::Root);
+    }
+    Ok(())
+}
+
+/// The root of the smaller tree that a consistency proof to `new_root` shows,
+/// where the proof says it by itself: not when the old size is a power of two,
+/// because the proof leaves the old root out then.
+pub fn proven_root(old_size: u64, new_size: u64, new_root: &Hash, proof: &[Hash]) -> Option<Hash> {
+    if old_size == 0 || old_size >= new_size || old_size.is_power_of_two() {
+        return None;
+    }
+    let (first, rest) = proof.split_first()?;
+    let (old, new) = consistency_roots(old_size, new_size, *first, rest).ok()?;
+    (new == *new_root).then_some(old)
+}
+
+/// The roots of both trees, from the hash of a subtree that both have and the
+/// rest of a consistency proof (RFC 9162, section 2.1.4.2).
+fn consistency_roots(old_size: u64, new_size: u64, first: Hash, rest: &[Hash]) -> Result<(Hash, Hash), ProofError> {
     let (mut node, mut last) = (old_size - 1, new_size - 1);
     while node & 1 == 1 {
         node >>= 1;
@@ -492,8 +514,5 @@ pub fn verify_consistency(
     if last != 0 {
         return Err(ProofError::Length);
     }
-    if old_hash != *old_root || new_hash != *new_root {
-        return Err(ProofError::Root);
-    }
-    Ok(())
+    Ok((old_hash, new_hash))
 }

@@ -30,7 +30,9 @@ fn verifies_the_specification_s_example() {
 
 #[test]
 fn keys_survive_their_text() {
-    for key in [log(), witness()] {
+    let pq = SigningKey::ml_dsa_from_seed("log.example/test", [9; 32]).expect("a name");
+    assert_eq!(pq.verifier().public_key().len(), 1312);
+    for key in [log(), witness(), pq] {
         let again = SigningKey::parse(&key.to_text()).expect("our own text");
         assert_eq!(again.verifier(), key.verifier());
         assert_eq!(again.to_text(), key.to_text());
@@ -115,6 +117,25 @@ fn no_flipped_bit_of_a_cosignature_verifies() {
     assert_eq!(checkpoint::cosignatures(signed.as_bytes(), &keys), Ok(Vec::new()));
     assert_eq!(checkpoint::cosignatures(whole.as_bytes(), &[log().verifier().clone()]), Err(CheckpointError::Key));
     assert_eq!(checkpoint::verify(whole.as_bytes(), &keys[0]), Err(CheckpointError::Key));
+}
+
+#[test]
+fn no_flipped_bit_of_an_ml_dsa_signature_verifies_and_both_signatures_must_be_good() {
+    let pq = SigningKey::ml_dsa_from_seed("log.example/test", [9; 32]).expect("a name");
+    let line = note::cosign(&head().to_text(), 1_700_000_000, &pq);
+    let both = format!("{}{line}", checkpoint::sign(&head(), &log()));
+    for key in [log().verifier(), pq.verifier()] {
+        assert_eq!(checkpoint::verify(both.as_bytes(), key).as_deref(), Ok(&head()));
+    }
+    let start = both.len() - line.len();
+    for byte in (start..both.len()).step_by(17).chain(start..start + 80) {
+        let mut changed = both.clone().into_bytes();
+        changed[byte] ^= 1 << (byte % 7);
+        assert!(checkpoint::verify(&changed, pq.verifier()).is_err(), "byte {byte}");
+    }
+    let long = "x".repeat(256);
+    assert!(matches!(SigningKey::ml_dsa_from_seed(&long, [9; 32]), Err(KeyError::Name)));
+    assert!(SigningKey::from_seed(&long, [9; 32]).is_ok());
 }
 
 #[test]

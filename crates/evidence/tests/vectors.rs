@@ -118,6 +118,17 @@ fn cosignatures() {
 }
 
 #[test]
+fn ml_dsa_signatures() {
+    run("ml-dsa", |case| {
+        let keys: Vec<String> = case.read("keys");
+        let keys: Vec<VerifierKey> = keys.iter().map(|key| key.parse().expect("a key")).collect();
+        let found = checkpoint::cosignatures(case.text("note").as_bytes(), &keys).ok()?;
+        let found = found.into_iter().map(|one| (one.witness.name().to_owned(), one.time));
+        Some(found.collect::<std::collections::BTreeMap<_, _>>() == case.read("times"))
+    });
+}
+
+#[test]
 fn paths() {
     run("path", |case| {
         let path = case.text("path");

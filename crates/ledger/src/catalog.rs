@@ -85,23 +85,36 @@ impl Catalog {
     /// Takes in what the log has published since. Any process may do it.
     pub fn catch_up(&mut self, reader: &Reader) -> Result<(), LedgerError> {
         let checkpoint = reader.checkpoint()?;
+        if let Some((size, _)) = self.position()?
+            && size > checkpoint.size
+            && reader.root(checkpoint.size, size).is_ok_and(|root| root == checkpoint.root)
+        {
+            // The process that writes the log has gone on, and holds its next checkpoints back for its witnesses, or was
+            // about to put one in its place.
+            return Ok(());
+        }
+        self.catch_up_to(reader, checkpoint.size)
+    }
+
+    /// Takes in what a log that has been integrated up to `size` has.
+    pub(crate) fn catch_up_to(&mut self, reader: &Reader, end: u64) -> Result<(), LedgerError> {
         let mut from = self.position()?;
         // A catalog of another log, or of one that was rolled back, is of no use.
         if let Some((size, root)) = from
-            && (size > checkpoint.size || reader.root(size, checkpoint.size)? != root)
+            && (size > end || reader.root(size, end)? != root)
         {
             self.reset()?;
             from = None;
         }
         let mut from = from.map_or(0, |(size, _)| size);
-        let packs = reader.packs(from, checkpoint.size)?;
-        let mut packs = packs.into_iter().take_while(|&(index, _)| index < checkpoint.size).peekable();
-        while from < checkpoint.size {
-            let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(checkpoint.size);
+        let packs = reader.packs(from, end)?;
+        let mut packs = packs.into_iter().take_while(|&(index, _)| index < end).peekable();
+        while from < end {
+            let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let mut exchanges = Exchanges::default();
             for number in from / tile::WIDTH..until.div_ceil(tile::WIDTH) {
-                let entries = reader.entries(number, checkpoint.size)?;
+                let entries = reader.entries(number, end)?;
                 for (index, entry) in (number * tile::WIDTH..).zip(&entries) {
                     if (from..until).contains(&index) {
                         exchanges.take(index, entry);
@@ -118,7 +131,7 @@ impl Catalog {
                 }
             }
             drop(parts);
-            note_position(&transaction, until, reader.root(until, checkpoint.size)?)?;
+            note_position(&transaction, until, reader.root(until, end)?)?;
             transaction.commit()?;
             from = until;
         }

@@ -12,7 +12,9 @@
 //! 4. The signer checks that the new tree extends the last one that it signed, remembers the new one, apart from the
 //!    data, and signs. This is the commit point of a publication. A crash after it: recovery publishes what was
 //!    signed.
-//! 5. `log/checkpoint` is replaced. Readers see the entries from now on.
+//! 5. Witnesses, if there are any, are shown the checkpoint, for a limited time; `log/checkpoint` is replaced. Readers see
+//!    the entries from now on. Where checkpoints are held back until a quorum has cosigned them, the next ones are signed
+//!    meanwhile, and the newest is published when there is one. A crash before: recovery takes it up from here.
 //! 6. The catalog and other derived stores follow, partial tiles that a full one replaced are removed, and so are
 //!    segments of the write-ahead log of which nothing is needed any more.
 //!
@@ -31,8 +33,11 @@ mod read;
 mod sequence;
 mod signer;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod tests;
 mod wal;
+mod witnessing;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -49,6 +54,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use read::{Reader, StoreTiles};
+pub use witnessing::{Answers, Witnesses, Witnessing};
 
 use publish::Publisher;
 use sequence::{Queued, Sequencer};
@@ -85,6 +91,27 @@ pub enum LedgerError {
     /// Nothing is signed.
     #[error("the log is not an extension of the last tree head that was signed")]
     Diverged,
+    /// A witness has cosigned more of this log than there is here: this is an older copy of it, restored or rolled back.
+    /// Nothing is signed.
+    #[error("the witness {witness} has cosigned {size} entries of this log, and there are only {ours} here")]
+    Behind {
+        /// What the configuration calls the witness.
+        witness: String,
+        /// The size of the tree that it cosigned.
+        size: u64,
+        /// The size of the last tree that was signed here.
+        ours: u64,
+    },
+    /// A witness has cosigned another log under this one's name and key. Nothing is signed.
+    #[error("the witness {witness} has cosigned a tree of this log that is not the one here")]
+    Contradicted {
+        /// What the configuration calls the witness.
+        witness: String,
+    },
+    /// Too few witnesses answered to know whether this is the newest state of the log, and that is configured to be
+    /// needed.
+    #[error("too few witnesses answered to know whether this is the newest state of the log")]
+    WitnessesSilent,
     /// The checkpoint cannot be one of this log's.
     #[error("the checkpoint is malformed or its signature does not verify")]
     Checkpoint,
@@ -178,6 +205,8 @@ pub struct Options {
     pub unpublished_bytes_max: usize,
     /// Where the catalog is; in memory when `None`.
     pub catalog: Option<PathBuf>,
+    /// Who cosigns the checkpoints.
+    pub witnessing: Option<Witnessing>,
 }
 
 impl Default for Options {
@@ -188,6 +217,7 @@ impl Default for Options {
             waiting_bytes_max: 256 << 20,
             unpublished_bytes_max: 64 << 20,
             catalog: None,
+            witnessing: None,
         }
     }
 }
@@ -393,7 +423,8 @@ impl Ledger {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many entries are published, as it changes.
+    /// How many entries are in the signed tree, as it changes. The published checkpoint has as many, unless it is held
+    /// back until witnesses have cosigned it.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.shared.published.subscribe()
     }
@@ -471,8 +502,10 @@ fn recover<D: Disk + Clone + 'static>(
     if signer.last().is_none() && store.read("log/checkpoint")?.is_some() {
         return Err(LedgerError::SignerStateMissing);
     }
-    if store.read("log.vkey")?.as_deref() != Some(signer.vkey().as_bytes()) {
-        store.replace("log.vkey", signer.vkey().as_bytes())?;
+    let vkeys = signer.vkeys();
+    let known = store.read("log.vkey")?;
+    if known.is_none() {
+        store.replace("log.vkey", vkeys.as_bytes())?;
     }
     let (catalog, shared_catalog) = match &options.catalog {
         Some(path) => (Arc::new(Mutex::new(Catalog::open(path)?)), Arc::new(Mutex::new(Catalog::open(path)?))),
@@ -481,7 +514,11 @@ fn recover<D: Disk + Clone + 'static>(
             (catalog.clone(), catalog)
         }
     };
-    let mut publisher = Publisher::open(reader, signer, catalog)?;
+    let mut publisher = Publisher::open(reader, signer, catalog, options.witnessing.clone())?;
+    if known.is_some_and(|known| known != vkeys.as_bytes()) {
+        // A key that was added; by now the checkpoint is signed with it, so that at no moment one is named that is not.
+        store.replace("log.vkey", vkeys.as_bytes())?;
+    }
     let (wal, records) = Wal::open(data, publisher.size())?;
     let mut sequencer = Sequencer::new(wal, shared_catalog, publisher.size());
     if !records.is_empty() {
@@ -571,13 +608,25 @@ fn take_group(waiting: &mut Vec<(Queued, Reply)>) -> Vec<(Queued, Reply)> {
     if end == waiting.len() { std::mem::take(waiting) } else { waiting.drain(..end).collect() }
 }
 
+/// How often witnesses that have not cosigned the newest checkpoint are looked for, while nothing else happens.
+const COSIGNATURES_EVERY: Duration = Duration::from_secs(1);
+
 fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unpublished_bytes_max: usize) {
     let mut taken: Vec<Record> = Vec::new();
     let mut last: Option<Instant> = None;
     loop {
         let mut queue = shared.lock();
         while queue.sequenced.is_empty() && taken.is_empty() && !publisher.pending() && !queue.sequencer_ended {
-            queue = shared.publisher_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if publisher.lacks_cosignatures() {
+                let wait = shared.publisher_wakes.wait_timeout(queue, COSIGNATURES_EVERY);
+                let (woken, waited) = wait.unwrap_or_else(PoisonError::into_inner);
+                queue = woken;
+                if waited.timed_out() {
+                    break;
+                }
+            } else {
+                queue = shared.publisher_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
         }
         // Publishing costs a few syncs however little there is, so it waits for more, unless nobody comes any more.
         let next = last.map_or_else(Instant::now, |last| last + every);
@@ -601,7 +650,9 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
                 shared.lock().sequenced_bytes -= bytes;
                 shared.failing.store(false, Ordering::Relaxed);
                 shared.published.send_replace(publisher.size());
-                *shared.published_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                if publisher.take_placed() {
+                    *shared.published_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                }
                 shared.sequencer_wakes.notify_one();
             }
             // Everything stays durable in the write-ahead log, and is tried again. Appends are refused once too much

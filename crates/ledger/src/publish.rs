@@ -10,6 +10,7 @@ use crate::edge::{Edge, Objects};
 use crate::read::tree_error;
 use crate::signer::Signer;
 use crate::wal::Record;
+use crate::witnessing::{Answers, Witnessing};
 use crate::{Catalog, LedgerError, Reader};
 
 pub(crate) struct Publisher {
@@ -17,8 +18,13 @@ pub(crate) struct Publisher {
     signer: Signer,
     edge: Edge,
     catalog: Arc<Mutex<Catalog>>,
-    /// A signed checkpoint that could not be put in its place yet.
+    witnessing: Option<Witnessing>,
+    /// A signed checkpoint that could not be put in its place yet, or that is held back.
     unpublished: Option<String>,
+    /// The checkpoint in its place, without cosignatures, and what the witnesses said of it, if not all have cosigned it.
+    lacking: Option<(String, Answers)>,
+    /// Whether a new checkpoint was put in its place since that was asked.
+    placed: bool,
     /// How many entries [`Publisher::publish`] has reported as published. The tree has more after an error that came once
     /// it was signed.
     reported: u64,
@@ -30,7 +36,12 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Takes up a log where the signer left it.
-    pub(crate) fn open(reader: Reader, signer: Signer, catalog: Arc<Mutex<Catalog>>) -> Result<Self, LedgerError> {
+    pub(crate) fn open(
+        reader: Reader,
+        signer: Signer,
+        catalog: Arc<Mutex<Catalog>>,
+        witnessing: Option<Witnessing>,
+    ) -> Result<Self, LedgerError> {
         let size = signer.last().map_or(0, |last| last.size);
         let edge = Edge::load(&reader, size).map_err(|error| match error {
             // What was signed had been durable. So this is not the data that was signed.
@@ -42,24 +53,40 @@ impl Publisher {
         {
             return Err(LedgerError::Diverged);
         }
-        if let Some(note) = signer.last_note()
-            && reader.store().read("log/checkpoint")?.as_deref() != Some(note.as_bytes())
-        {
-            // A crash came between signing and publishing; or somebody put an older checkpoint here.
-            reader.store().replace("log/checkpoint", note.as_bytes())?;
+        if let Some(witnessing) = &witnessing {
+            witnessing.check_start(&signer, &reader)?;
+        }
+        let mut unpublished = None;
+        if let (Some(note), Some(head)) = (signer.last_note(), signer.last()) {
+            // What is in its place may have cosignatures behind what was signed.
+            let placed = reader.store().read("log/checkpoint")?.unwrap_or_default();
+            if !placed.starts_with(note.as_bytes()) {
+                // A crash came between signing and publishing; or it was held back; or somebody put an older one here; or
+                // a key was added, which makes other signatures under the same head.
+                let hold = witnessing.as_ref().is_some_and(|witnessing| witnessing.hold);
+                if hold && !placed.starts_with(head.to_text().as_bytes()) {
+                    unpublished = Some(note.to_owned());
+                } else {
+                    reader.store().replace("log/checkpoint", note.as_bytes())?;
+                }
+            }
         }
         for (_, pack) in reader.packs(size, size)? {
             reader.store().remove(&pack)?;
         }
         if size > 0 {
-            lock(&catalog).catch_up(&reader)?;
+            lock(&catalog).catch_up_to(&reader, size)?;
         }
+        let lacking = witnessing.as_ref().and(signer.last_note()).map(|note| (note.to_owned(), Answers::default()));
         Ok(Self {
             reader,
             signer,
             edge,
             catalog,
-            unpublished: None,
+            witnessing,
+            unpublished,
+            lacking,
+            placed: false,
             reported: size,
             replaced: Vec::new(),
             objects: Objects::default(),
@@ -74,6 +101,16 @@ impl Publisher {
         self.edge.size()
     }
 
+    /// Whether not all witnesses have cosigned the checkpoint that is in its place.
+    pub(crate) fn lacks_cosignatures(&self) -> bool {
+        self.lacking.is_some()
+    }
+
+    /// Whether a new checkpoint was put in its place since this was last asked.
+    pub(crate) fn take_placed(&mut self) -> bool {
+        std::mem::take(&mut self.placed)
+    }
+
     /// Whether a publication is half done.
     pub(crate) fn pending(&self) -> bool {
         self.unpublished.is_some()
@@ -83,7 +120,9 @@ impl Publisher {
     /// the same records, and any number of later ones behind them: those that were signed before the error came are
     /// in the tree, and are not taken into it again.
     pub(crate) fn publish(&mut self, records: &[Record]) -> Result<(), LedgerError> {
-        self.finish()?;
+        if records.is_empty() {
+            self.finish()?;
+        }
         let signed = (self.edge.size() - self.reported) as usize;
         self.extend(&records[signed.min(records.len())..])?;
         self.reported = self.edge.size();
@@ -130,7 +169,7 @@ impl Publisher {
                 catalog.advance(&Batch { first, entries: &entries, parts: &parts, root: self.edge.root() })?;
             } else {
                 // An error came before this; what it kept from the catalog is in the log.
-                catalog.catch_up(&self.reader)?;
+                catalog.catch_up_to(&self.reader, self.edge.size())?;
             }
         }
         while let Some(directory) = self.replaced.last() {
@@ -140,12 +179,31 @@ impl Publisher {
         Ok(())
     }
 
-    /// Puts a signed checkpoint in its place.
+    /// Puts a signed checkpoint in its place, with the cosignatures that it gets in time. Without one, adds cosignatures
+    /// that have come in since to the one that is there.
     fn finish(&mut self) -> Result<(), LedgerError> {
-        if let Some(note) = &self.unpublished {
-            self.reader.store().replace("log/checkpoint", note.as_bytes())?;
-            self.unpublished = None;
+        let new = self.unpublished.is_some();
+        let Some(note) = self.unpublished.clone().or_else(|| self.lacking.as_ref().map(|(note, _)| note.clone()))
+        else {
+            return Ok(());
+        };
+        let mut answers = Answers::default();
+        if let Some(witnessing) = &self.witnessing {
+            answers = witnessing.witnesses.submit(&note, &self.reader, witnessing.wait);
+            if new && witnessing.hold && answers.cosigned < witnessing.quorum {
+                return Ok(());
+            }
         }
+        let known = self.lacking.as_ref().map_or(0, |(_, known)| known.cosigned);
+        if new || answers.cosigned > known {
+            self.reader.store().replace("log/checkpoint", format!("{note}{}", answers.lines).as_bytes())?;
+            self.placed |= new;
+            self.unpublished = None;
+            if let Some(witnessing) = &self.witnessing {
+                witnessing.witnesses.published(answers.cosigned);
+            }
+        }
+        self.lacking = (answers.silent > 0).then_some((note, answers));
         Ok(())
     }
 }

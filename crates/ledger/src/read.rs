@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tabellion_evidence::checkpoint::{self, Checkpoint};
-use tabellion_evidence::note::VerifierKey;
+use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::proof::Proof;
 use tabellion_evidence::tile::{self, TileId};
 use tabellion_evidence::tree::{self, Hash, Tiles, TreeError};
@@ -29,12 +29,16 @@ impl Reader {
     }
 
     /// The log's public key as the data directory has it. Whoever can change the data can change this too.
+    /// Of several the first, which is the Ed25519 key.
     pub fn vkey(&self) -> Result<VerifierKey, LedgerError> {
+        let mut keys = self.vkeys()?;
+        Ok(keys.swap_remove(0))
+    }
+
+    /// All of the log's public keys, as the data directory has them.
+    pub fn vkeys(&self) -> Result<Vec<VerifierKey>, LedgerError> {
         let bytes = self.object("log.vkey")?;
-        std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| VerifierKey::parse(text.trim_end()).ok())
-            .ok_or(LedgerError::Key)
+        std::str::from_utf8(&bytes).ok().and_then(|text| parse_keys(text).ok()).ok_or(LedgerError::Key)
     }
 
     /// The newest checkpoint's bytes.

@@ -284,6 +284,11 @@ fn refuses_to_sign_what_is_not_an_extension() {
     DiskStore::new(Keys(keyless.clone())).remove("log.key").unwrap();
     assert!(matches!(open(&keyless), Err(LedgerError::KeyMissing)));
 
+    // The second key is lost, and what was signed last has a signature by it.
+    let keyless = disk.crash(|_| 1);
+    DiskStore::new(Keys(keyless.clone())).remove("log-ml-dsa-44.key").unwrap();
+    assert!(matches!(open(&keyless), Err(LedgerError::KeyMissing)));
+
     // A tile or an entry was changed.
     for name in ["log/tile/0/000.p/6", "log/tile/entries/000.p/6"] {
         let changed = disk.crash(|_| 1);
@@ -301,6 +306,36 @@ fn refuses_to_sign_what_is_not_an_extension() {
     DiskStore::new(older.clone()).replace("log/checkpoint", &old).unwrap();
     open(&older).unwrap();
     assert_eq!(contents(&older).0.len(), 6);
+}
+
+#[test]
+fn a_log_from_before_there_was_a_second_key_gets_one() {
+    let disk = disk();
+    history(&disk);
+    let (data, keys) = (DiskStore::new(disk.clone()), DiskStore::new(Keys(disk.clone())));
+    let reader = Reader::new(Arc::new(DiskStore::new(disk.clone())));
+    let first_line =
+        |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().split_inclusive('\n').next().unwrap().to_owned();
+    // As the first version left it.
+    keys.remove("log-ml-dsa-44.key").unwrap();
+    let signed = String::from_utf8(keys.read("signed").unwrap().unwrap()).unwrap();
+    let old: String = signed.split_inclusive('\n').take(5).collect();
+    keys.replace("signed", old.as_bytes()).unwrap();
+    data.replace("log/checkpoint", old.as_bytes()).unwrap();
+    data.replace("log.vkey", first_line(data.read("log.vkey").unwrap().unwrap()).as_bytes()).unwrap();
+    assert_eq!(reader.vkeys().unwrap().len(), 1);
+    let before = reader.checkpoint().unwrap();
+
+    open(&disk).unwrap();
+    let vkeys = reader.vkeys().unwrap();
+    assert_eq!(vkeys.len(), 2);
+    assert!(reader.checkpoint().unwrap().size >= before.size);
+    for key in &vkeys {
+        tabellion_evidence::checkpoint::verify(&reader.checkpoint_note().unwrap(), key).unwrap();
+    }
+    open(&disk).unwrap();
+    assert_eq!(reader.vkeys().unwrap(), vkeys, "it keeps it");
+    contents(&disk);
 }
 
 #[test]

@@ -1,20 +1,29 @@
 //! What is served beside the gateway: the log itself, for other people's tools, and what operators need.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use tabellion_evidence::tile::{TileId, parse_entries_path};
+use axum::routing::{get, post};
+use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
+use tabellion_ledger::{Append, AppendError};
 
 use crate::notary::Notary;
 use crate::presidio;
 
-pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize) -> Router {
-    Router::new()
+pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
+    let mut router = Router::new();
+    if add {
+        // One byte more than there may be, so that it is the ledger that refuses.
+        let limit = DefaultBodyLimit::max(ENTRY_BYTES_MAX + 1);
+        router = router.route("/log/add", post(append).layer(limit));
+    }
+    router
         .route("/", get(|| async { "tabellion: /log/checkpoint, /presidio, /metrics, /healthz, /readyz\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -39,23 +48,70 @@ async fn metrics(State(notary): State<Arc<Notary>>) -> Response {
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
+/// Appends the body as an entry, as it is; answers with its index once it is durable.
+async fn append(State(notary): State<Arc<Notary>>, entry: Bytes) -> Response {
+    let appended = notary.ledger().append(Append { entry: entry.into(), parts: Vec::new() }).await;
+    let (status, wait) = match appended {
+        Ok(index) => {
+            return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index.to_string()).into_response();
+        }
+        Err(AppendError::TooLong) => return (StatusCode::PAYLOAD_TOO_LARGE, "too long for an entry\n").into_response(),
+        Err(AppendError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "1"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "5"),
+    };
+    (status, [(header::RETRY_AFTER, wait)], "the log takes no entries now\n").into_response()
+}
+
 /// C2SP tlog-tiles, "Paths and content types". Only names that the specification has are looked up, so nothing else in
-/// the data directory can be asked for.
-async fn log(State(notary): State<Arc<Notary>>, Path(path): Path<String>) -> Response {
+/// the data directory can be asked for. A partial tile is there from the publication of its size until the full one is;
+/// from then on it is absent, and clients take the full one.
+async fn log(State(notary): State<Arc<Notary>>, Path(path): Path<String>, headers: HeaderMap) -> Response {
+    let bundle = parse_entries_path(&path).is_some();
     let (content_type, cache) = if path == "checkpoint" {
         ("text/plain; charset=utf-8", "max-age=1")
-    } else if TileId::parse(&path).is_some() || parse_entries_path(&path).is_some() {
+    } else if bundle || TileId::parse(&path).is_some() {
         ("application/octet-stream", "max-age=31536000, immutable")
     } else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    // Hashes cannot be compressed; entries can, to a tenth.
+    let gzip = bundle && accepts_gzip(&headers);
     let reader = notary.ledger().reader().clone();
-    let object = tokio::task::spawn_blocking(move || reader.store().read(&format!("log/{path}"))).await;
-    match object {
+    let object = tokio::task::spawn_blocking(move || {
+        let object = reader.store().read(&format!("log/{path}"))?;
+        Ok::<_, tabellion_store::StoreError>(if gzip { object.map(|bytes| compress(&bytes)) } else { object })
+    });
+    match object.await {
         Ok(Ok(Some(bytes))) => {
-            ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], bytes).into_response()
+            let mut response =
+                ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], bytes).into_response();
+            let headers = response.headers_mut();
+            if bundle {
+                headers.insert(header::VARY, header::HeaderValue::from_static("accept-encoding"));
+            }
+            if gzip {
+                headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+            }
+            response
         }
         Ok(Ok(None)) => StatusCode::NOT_FOUND.into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Whether a client takes gzip (RFC 9110, section 12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| {
+        let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Write an evidence bundle: what an examiner checks without trusting whoever ran the log
     Export(ExportArgs),
+    /// Cosign other people's logs, as long as they only grow
+    Witness(WitnessArgs),
     /// Measure this machine
     Bench(BenchArgs),
     /// Print a script that completes commands and options
@@ -136,6 +139,9 @@ pub(crate) struct VerifyArgs {
     /// How many of the witnesses must have cosigned
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) quorum: usize,
+    /// A C2SP tlog-policy file: which logs are known, and whose cosignatures are enough
+    #[arg(long, value_name = "F", conflicts_with_all = ["witness", "quorum"])]
+    pub(crate) policy: Option<PathBuf>,
     /// An older checkpoint, or a proof that holds one, that the log must extend; any number of them
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Vec<PathBuf>,
@@ -244,6 +250,31 @@ pub(crate) struct ExportArgs {
     pub(crate) checkpoint: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessArgs {
+    /// Where the witness's keys lie, and what it knows of the logs
+    #[arg(long, value_name = "DIR", default_value = "./tabellion-witness")]
+    pub(crate) data: PathBuf,
+    /// The name in its keys, such as witness.example/w1; needed once, and kept
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A log to cosign: its public key, or a file that holds its keys, as log.vkey does
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) log: Vec<String>,
+    /// A file of such keys, one a line; empty lines and those that begin with # are left out
+    #[arg(long, value_name = "F")]
+    pub(crate) logs: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8602")]
+    pub(crate) listen: SocketAddr,
+    /// Something else (a proxy) provides TLS in front of it, so it may listen elsewhere than on the loopback
+    #[arg(long)]
+    pub(crate) protected_by_others: bool,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) connections_max: usize,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_external::{Credential, Detector, Service};
 use tabellion_gateway::dialect::Kind;
 use toml::{Table, Value};
@@ -46,6 +47,61 @@ pub(crate) struct Config {
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Vec<Upstream>,
     pub(crate) external: Vec<External>,
+    pub(crate) log: Log,
+    pub(crate) witness: Vec<Witness>,
+    pub(crate) witnesses: Witnesses,
+}
+
+/// How the log is served.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Log {
+    pub(crate) add: bool,
+}
+
+/// A witness of this log.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Witness {
+    pub(crate) name: String,
+    vkey: String,
+    pub(crate) url: String,
+}
+
+impl Witness {
+    /// Its public keys, of which any may have cosigned. `None` when they are not a witness's.
+    pub(crate) fn keys(&self) -> Option<Vec<VerifierKey>> {
+        let lines: Vec<&str> = self.vkey.split_whitespace().collect();
+        let keys = parse_keys(&lines.join("\n")).ok()?;
+        keys.iter().all(|key| key.algorithm().is_witness()).then_some(keys)
+    }
+}
+
+/// What their cosignatures are needed for.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Witnesses {
+    pub(crate) quorum: usize,
+    pub(crate) mode: WitnessMode,
+    pub(crate) timeout_ms: u64,
+    pub(crate) at_start: AtStart,
+}
+
+/// What happens to a checkpoint that lacks the quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WitnessMode {
+    /// It is published, and a metric says so.
+    Publish,
+    /// It is held back until there is one that has it.
+    Hold,
+}
+
+/// What happens at a start when too few witnesses answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AtStart {
+    /// The log says so and goes on.
+    Warn,
+    /// It does not start.
+    Refuse,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -272,6 +328,28 @@ impl Config {
             }
             external.detector()?;
         }
+        for (position, witness) in self.witness.iter().enumerate() {
+            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            let wrong = |key: &str, expected| ConfigError::Value { key: format!("witness.{key}"), expected };
+            if witness.name.is_empty() || !plain(&witness.name) || witness.name == "v1" {
+                return Err(wrong("name", "letters, digits, `-`, `_` and `.`, and not `v1`"));
+            }
+            if self.witness[..position].iter().any(|other| other.name == witness.name) {
+                return Err(ConfigError::Twice { list: "witness", name: witness.name.clone() });
+            }
+            if witness.keys().is_none() {
+                return Err(wrong("vkey", "a witness's verifier key, or several with spaces between"));
+            }
+            if tabellion_gateway::Upstream::new(&witness.name, Kind::Generic, &witness.url).is_none() {
+                return Err(wrong("url", "an http or https URL"));
+            }
+        }
+        if self.witnesses.quorum > self.witness.len() {
+            return Err(ConfigError::Value {
+                key: "witnesses.quorum".into(),
+                expected: "not more than there are `[[witness]]` tables",
+            });
+        }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
             return Err(ConfigError::Value {
                 key: "upstream.default".into(),
@@ -313,8 +391,11 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
             (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
             (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
             (Some(Value::Array(inner)), Value::Array(own)) => {
-                let known =
-                    if full == "external" { &EXTERNAL[..] } else { &["name", "kind", "url", "default", "fail"] };
+                let known = match &*full {
+                    "external" => &EXTERNAL[..],
+                    "witness" => &["name", "vkey", "url"],
+                    _ => &["name", "kind", "url", "default", "fail"],
+                };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
                     for key in keys {
@@ -382,6 +463,12 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
             "a table with name, kind (openai, anthropic, generic) and url, and perhaps default and fail (closed, open)"
+        } else if key == "witness" {
+            "a table with name, vkey and url"
+        } else if key == "witnesses.mode" {
+            "publish or hold"
+        } else if key == "witnesses.at_start" {
+            "warn or refuse"
         } else if key == "external" {
             "a table with name, kind (presidio, google_dlp, aws_comprehend, azure_language) and what docs/external.md says"
         } else {
@@ -507,6 +594,26 @@ mod tests {
             ),
         ] {
             assert_eq!(external(text), message);
+        }
+        let witness = |rest: &str| parse(&format!("[[witness]]\nname = \"w\"\n{rest}"), &[]).unwrap_err().to_string();
+        let key = tabellion_evidence::note::SigningKey::cosigner_from_seed("w.example", [1; 32]).unwrap();
+        let good = format!("vkey = \"{}\"\nurl = \"http://x\"\n", key.verifier());
+        for (text, message) in [
+            ("vkeys = \"x\"", "there is no setting `witness.vkeys`; did you mean `witness.vkey`?"),
+            ("vkey = \"x\"", "the setting `witness` must be a table with name, vkey and url"),
+            (
+                "vkey = \"x\"\nurl = \"http://x\"",
+                "the setting `witness.vkey` must be a witness's verifier key, or several with spaces between",
+            ),
+            (&*good.replace("http", "ftp"), "the setting `witness.url` must be an http or https URL"),
+            (
+                &*format!("{good}[witnesses]\nquorum = 2"),
+                "the setting `witnesses.quorum` must be not more than there are `[[witness]]` tables",
+            ),
+            (&*format!("{good}[witnesses]\nmode = \"wait\""), "the setting `witnesses.mode` must be publish or hold"),
+            (&*format!("{good}[[witness]]\nname = \"w\"\n{good}"), "two tables of `witness` are called `w`"),
+        ] {
+            assert_eq!(witness(text), message);
         }
         let config = parse(
             "[[external]]\nname = \"x\"\nkind = \"presidio\"\nurl = \"http://x\"\non_failure = \"continue\"",

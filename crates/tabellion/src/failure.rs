@@ -99,6 +99,23 @@ impl From<LedgerError> for Failure {
                 Fault::Evidence,
                 Some("the data was rolled back or changed since it was last signed; `tabellion verify` says where"),
             ),
+            LedgerError::Behind { .. } => (
+                Fault::Evidence,
+                Some(
+                    "this is an older copy of the log, from a backup or a rolled-back disk; bring the newest data and keys \
+                     back, or start a new log under another origin",
+                ),
+            ),
+            LedgerError::Contradicted { .. } => (
+                Fault::Evidence,
+                Some(
+                    "the witness's /<sha256 of the origin>/checkpoint is the other tree; `tabellion verify --checkpoint` takes it",
+                ),
+            ),
+            LedgerError::WitnessesSilent => (
+                Fault::Environment,
+                Some("see that the witnesses can be reached, or set witnesses.at_start = \"warn\""),
+            ),
             LedgerError::Checkpoint | LedgerError::Missing { .. } | LedgerError::Damaged { .. } => {
                 (Fault::Evidence, Some("`tabellion verify` says more"))
             }

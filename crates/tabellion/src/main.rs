@@ -17,6 +17,8 @@ mod remote;
 mod secrets;
 mod serve;
 mod ui;
+mod witness;
+mod witnesses;
 
 use std::process::ExitCode;
 

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
     gaps: Family<Reason, Counter>,
+    cosignatures: Gauge,
 }
 
 impl Metrics {
@@ -71,6 +72,7 @@ impl Metrics {
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
             gaps: Family::default(),
+            cosignatures: Gauge::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -93,7 +95,16 @@ impl Metrics {
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
         r.register("gaps", "Exchanges and answers that passed unrecorded, by reason", metrics.gaps.clone());
+        r.register(
+            "witness_cosignatures",
+            "Witnesses that have cosigned the newest checkpoint",
+            metrics.cosignatures.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn cosignatures(&self, count: usize) {
+        self.cosignatures.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn exchange_ended(&self, upstream: &str, outcome: &'static str, redacted: bool) {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
 use tabellion_evidence::tile::WIDTH;
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
-use tabellion_ledger::{Ledger, LedgerError, Options, Reader};
+use tabellion_ledger::{Ledger, LedgerError, Options, Reader, Witnessing};
 use tabellion_store::{DiskStore, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::config::{Config, Fail};
+use crate::config::{AtStart, Config, Fail, WitnessMode};
 use crate::custody;
 use crate::external::Externals;
 use crate::failure::Failure;
@@ -25,6 +25,7 @@ use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
 use crate::policy;
 use crate::secrets::Secrets;
+use crate::witnesses::Clients;
 
 /// Where the addresses of a running server stand, for whoever wants to reach it.
 const ADDRESSES: &str = "server.json";
@@ -75,7 +76,12 @@ impl Server {
         let addresses = (address(&gateway)?, address(&console)?);
         let (stop, stopped) = watch::channel(false);
         let reader = notary.ledger().reader();
-        let log = LogFacts { origin: reader.vkey()?.name().to_owned(), size: reader.checkpoint()?.size, interrupted };
+        let size = match reader.checkpoint() {
+            // The first checkpoint waits for its witnesses.
+            Err(LedgerError::Missing { .. }) => 0,
+            read => read?.size,
+        };
+        let log = LogFacts { origin: reader.vkey()?.name().to_owned(), size, interrupted };
 
         let limits = Limits {
             connections_max: config.gateway.connections_max,
@@ -88,7 +94,8 @@ impl Server {
         };
         let console_done = {
             let desk = custody::Desk { notary: notary.clone(), local: Arc::new(secrets.local) };
-            let router = api::router(notary.clone(), config.gateway.request_bytes_max).merge(custody::router(desk));
+            let router =
+                api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add).merge(custody::router(desk));
             let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
@@ -146,6 +153,7 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets)
     let options = Options {
         origin: config.origin(),
         publish_every: Duration::from_millis(config.ledger.publish_ms),
+        witnessing: witnessing(config, metrics.clone()),
         ..Options::default()
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;
@@ -153,6 +161,24 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets)
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
     Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
+}
+
+/// How long a start waits for witnesses.
+const WITNESSES_AT_START: Duration = Duration::from_secs(5);
+
+fn witnessing(config: &Config, metrics: Arc<Metrics>) -> Option<Witnessing> {
+    if config.witness.is_empty() {
+        return None;
+    }
+    let settings = &config.witnesses;
+    Some(Witnessing {
+        witnesses: Arc::new(Clients::new(&config.witness, metrics)),
+        quorum: settings.quorum,
+        hold: settings.mode == WitnessMode::Hold,
+        wait: Duration::from_millis(settings.timeout_ms),
+        wait_at_start: WITNESSES_AT_START,
+        refuse_silence: settings.at_start == AtStart::Refuse,
+    })
 }
 
 /// The console of the server that runs, or ran, over a data directory.

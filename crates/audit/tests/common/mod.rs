@@ -69,7 +69,7 @@ impl Files {
     }
 
     pub(crate) fn checkpoint(&self) -> Checkpoint {
-        let key = std::str::from_utf8(&self.0["log.vkey"]).unwrap().trim_end().parse().unwrap();
+        let key = std::str::from_utf8(&self.0["log.vkey"]).unwrap().lines().next().unwrap().parse().unwrap();
         checkpoint::verify(&self.0["log/checkpoint"], &key).unwrap().into_inner()
     }
 

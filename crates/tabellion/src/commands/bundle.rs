@@ -20,14 +20,14 @@ pub(super) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 const FILES_BYTES_MAX: u64 = 2 << 30;
 const FILES_MAX: usize = 1_000_000;
 
-pub(super) fn run(path: &Path, bytes: &[u8], key: Option<&VerifierKey>, json: bool) -> Ended {
+pub(super) fn run(path: &Path, bytes: &[u8], keys: &[VerifierKey], json: bool) -> Ended {
     let files = unpack(bytes).map_err(|why| Failure::evidence(format!("{} is refused: {why}", path.display())))?;
-    let checked = bundle::verify(&files, key);
+    let checked = bundle::verify(&files, keys);
     let verified = checked.problems.is_empty();
     if json {
-        ui::json(&as_json(&checked, key.is_some()))?;
+        ui::json(&as_json(&checked, !keys.is_empty()))?;
     } else {
-        print(&checked, key.is_some())?;
+        print(&checked, !keys.is_empty())?;
     }
     Ok(if verified { ExitCode::SUCCESS } else { said_no() })
 }

@@ -513,8 +513,12 @@ impl<'a> Demo<'a> {
         Ok(hits)
     }
 
+    fn trusting(&self) -> Options {
+        Options { vkey: Some(self.vkey.clone()), ..Options::default() }
+    }
+
     fn report(&self, directory: &Path) -> Result<Report, Failure> {
-        let options = Options { vkey: Some(self.vkey.clone()), ..Options::default() };
+        let options = self.trusting();
         tabellion_audit::verify(&DirectorySource(directory.to_owned()), &options, &|_| {})
             .map_err(|error| Failure::environment("the evidence cannot be read").because(error))
     }
@@ -597,7 +601,7 @@ impl<'a> Demo<'a> {
         let path = self.place.scratch.join("loan.tlog-proof");
         write(&path, self.log.reader.prove(request.index)?.to_text().as_bytes())?;
         let proof = record::read(&path)?;
-        let report = verify_proof(&proof, Some(&self.vkey), &[], 0);
+        let report = verify_proof(&proof, &self.trusting());
         stage
             .expect(
                 report.verified && report.exchange.as_ref() == Some(exchange),
@@ -611,7 +615,7 @@ impl<'a> Demo<'a> {
             .await?;
         stage
             .expect(
-                !verify_proof(&doctored(&proof), Some(&self.vkey), &[], 0).verified,
+                !verify_proof(&doctored(&proof), &self.trusting()).verified,
                 "the same proof with one character changed proves nothing",
             )
             .await?;

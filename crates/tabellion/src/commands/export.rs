@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ExportArgs) -> Ended {
     add_tags(&mut files, &head, &contents);
 
     // What is handed out is checked first, as whoever receives it will.
-    let checked = bundle::verify(&files, Some(&log.reader.vkey()?));
+    let checked = bundle::verify(&files, &log.reader.vkeys()?);
     if let Some(problem) = checked.problems.first() {
         return Err(Failure::evidence(format!("the bundle would not verify: {problem}"))
             .hint("run `tabellion verify`: the log may be damaged"));
@@ -171,7 +171,8 @@ fn payload(
         .map_err(|error| Failure::internal("cannot write the contents").because(error))?;
     payload.add(bundle::CONTENTS.to_owned(), text)?;
     payload.add(bundle::CHECKPOINT.to_owned(), head.note.clone())?;
-    payload.add(bundle::VKEY.to_owned(), format!("{}\n", log.reader.vkey()?).into_bytes())?;
+    let keys: String = log.reader.vkeys()?.iter().map(|key| format!("{key}\n")).collect();
+    payload.add(bundle::VKEY.to_owned(), keys.into_bytes())?;
     Ok((payload.files, contents))
 }
 

@@ -11,6 +11,7 @@ mod search;
 pub(crate) mod serve;
 mod show;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Witness(args) => witness::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -56,7 +56,7 @@ pub(super) async fn wait_for_signal() -> Result<(), Failure> {
 }
 
 /// From now on the process is not ended by being told to stop; this is.
-fn signals() -> Result<impl Future<Output = ()>, Failure> {
+pub(super) fn signals() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| Failure::environment("cannot wait for signals").because(error);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

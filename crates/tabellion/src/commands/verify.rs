@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tabellion_audit::{
-    DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, verify_proof,
+    DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, Witnessed, verify_proof,
 };
-use tabellion_evidence::note::VerifierKey;
+use tabellion_evidence::note::{VerifierKey, parse_keys};
+use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
 
 use super::bundle;
@@ -27,9 +28,17 @@ const PROOF_MAGIC: &[u8] = b"c2sp.org/tlog-proof@";
 
 pub(crate) fn run(args: &VerifyArgs) -> Ended {
     let config = Config::load(args.log.config.as_deref(), args.log.data.as_deref())?;
+    let mut vkeys = args.vkey.as_deref().map(keys).transpose()?.unwrap_or_default();
+    let vkey = if vkeys.is_empty() { None } else { Some(vkeys.remove(0)) };
+    let mut witnesses = Vec::new();
+    for text in &args.witness {
+        witnesses.extend(keys(text)?);
+    }
     let options = Options {
-        vkey: args.vkey.as_deref().map(key).transpose()?,
-        witnesses: args.witness.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
+        vkey,
+        vkeys_beside: vkeys,
+        policy: args.policy.as_deref().map(policy).transpose()?,
+        witnesses,
         quorum: args.quorum,
         older: args.checkpoint.iter().map(|path| kept_checkpoint(path)).collect::<Result<_, _>>()?,
         range: args.range.as_deref().map(range).transpose()?,
@@ -40,7 +49,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         keeps_state: args.state.is_some(),
         threads: None,
     };
-    if options.quorum > options.witnesses.len() {
+    if Policy::threshold(&options.witnesses, options.quorum).is_none() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
     let report = match &args.target {
@@ -129,7 +138,7 @@ fn kept_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn remote(url: &str, options: &Options, state: Option<&Path>) -> Result<Report, Failure> {
-    if options.vkey.is_none() {
+    if options.vkey.is_none() && options.policy.as_ref().is_none_or(|policy| policy.logs().is_empty()) {
         return Err(Failure::usage("a log's URL needs the log's key: give it with --vkey"));
     }
     let runtime = runtime()?;
@@ -142,18 +151,22 @@ fn remote(url: &str, options: &Options, state: Option<&Path>) -> Result<Report, 
 fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ended {
     let bytes = read(path)?;
     if bytes.starts_with(bundle::ZIP_MAGIC) {
-        return bundle::run(path, &bytes, options.vkey.as_ref(), json);
+        let keys: Vec<_> = options.vkey.into_iter().chain(options.vkeys_beside).collect();
+        return bundle::run(path, &bytes, &keys, json);
     }
     if !bytes.starts_with(PROOF_MAGIC) {
         return Err(Failure::usage(format!("{} is not a proof", path.display()))
             .hint("verify takes a data directory, a log's URL, a bundle or a .tlog-proof"));
     }
     let beside = config.data.join("log.vkey");
-    if options.vkey.is_none() && beside.is_file() {
+    let logs = options.policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
+    if options.vkey.is_none() && !logs && beside.is_file() {
         ui::note(format!("note: the key is the one in {}; give one from elsewhere with --vkey", beside.display()));
-        options.vkey = Some(key(&beside.display().to_string())?);
+        let mut vkeys = keys(&beside.display().to_string())?;
+        options.vkey = Some(vkeys.remove(0));
+        options.vkeys_beside = vkeys;
     }
-    let report = verify_proof(&bytes, options.vkey.as_ref(), &options.witnesses, options.quorum);
+    let report = verify_proof(&bytes, &options);
     if json {
         ui::json(&report)?;
     } else {
@@ -162,11 +175,19 @@ fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ende
     Ok(if report.verified { ExitCode::SUCCESS } else { said_no() })
 }
 
-/// A verifier key, or the file that holds one.
-fn key(text: &str) -> Result<VerifierKey, Failure> {
+/// The verifier keys of one signer, one a line, or the file that holds them.
+pub(super) fn keys(text: &str) -> Result<Vec<VerifierKey>, Failure> {
     let bytes = if Path::new(text).is_file() { read(Path::new(text))? } else { text.as_bytes().to_vec() };
-    std::str::from_utf8(&bytes).ok().and_then(|text| VerifierKey::parse(text.trim()).ok()).ok_or_else(|| {
+    std::str::from_utf8(&bytes).ok().and_then(|text| parse_keys(text.trim()).ok()).ok_or_else(|| {
         Failure::usage("this is no verifier key").hint("a key looks like name+1234abcd+base64, as in log.vkey")
+    })
+}
+
+fn policy(path: &Path) -> Result<Policy, Failure> {
+    Policy::parse(&read(path)?).map_err(|error| {
+        Failure::usage(format!("{} is no policy", path.display()))
+            .because(error)
+            .hint("it is written as c2sp.org/tlog-policy says")
     })
 }
 
@@ -196,9 +217,7 @@ pub(crate) fn print(report: &Report) -> Result<(), Failure> {
         checked.entries, checked.tiles, checked.parts, checked.content_bytes, checked.bodies
     ))?;
     ui::result(format!("exchanges {}, {} of them open", checked.exchanges, checked.open_exchanges))?;
-    for witness in &report.cosignatures {
-        ui::result(format!("witness   {} at {}", ui::plain(&witness.witness), witness.time))?;
-    }
+    print_witnesses(&report.cosignatures, report.quorum)?;
     let completeness = &report.completeness;
     ui::result(format!(
         "sessions  {}, {} of them not ended; {} entries numbered, {} not",
@@ -251,8 +270,25 @@ fn print_proof(report: &ProofReport) -> Result<(), Failure> {
     text("kind", report.kind.clone())?;
     text("exchange", report.exchange.clone())?;
     text("time", report.time.clone())?;
+    print_witnesses(&report.cosignatures, report.quorum)?;
     sections(&report.proved, &report.contradicted, 0, &report.unchecked)?;
     ui::result(verdict(report.verified))
+}
+
+fn print_witnesses(witnesses: &[Witnessed], quorum: Option<bool>) -> Result<(), Failure> {
+    for witness in witnesses {
+        let time = i64::try_from(witness.time).ok().and_then(|time| jiff::Timestamp::from_second(time).ok());
+        let time = time.map_or_else(|| witness.time.to_string(), |time| time.to_string());
+        // Of an ML-DSA-44 key the whole text is a page; name and id say which it is.
+        let mut key = witness.witness.splitn(3, '+');
+        let (name, id) = (key.next().unwrap_or_default(), key.next().unwrap_or_default());
+        let called = if witness.name == name { String::new() } else { format!("{} = ", ui::plain(&witness.name)) };
+        ui::result(format!("witness   {called}{}+{id} cosigned at {time}", ui::plain(name)))?;
+    }
+    match quorum {
+        Some(met) => ui::result(format!("quorum    {}", if met { "met" } else { "NOT met" })),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn verdict(verified: bool) -> &'static str {
