@@ -19,6 +19,8 @@ pub mod entry;
 pub mod note;
 pub mod proof;
 pub mod tile;
+pub mod time;
+pub mod timestamp;
 pub mod tree;
 
 mod verified;

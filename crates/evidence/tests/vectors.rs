@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabellion_evidence::note::{Note, VerifierKey};
 use tabellion_evidence::tile::TileId;
+use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
 use tabellion_evidence::{Hash, checkpoint, content, entry, proof, tile, tree};
 
@@ -289,4 +290,31 @@ impl tree::Tiles for Rows {
     fn tile(&self, level: u8, index: u64, _width: u16) -> Result<Vec<u8>, ()> {
         self.0.get(&(level, index)).cloned().ok_or(())
     }
+}
+
+/// Also for the right reason: a token that is refused because it cannot be
+/// read says nothing about the check that the case is for.
+#[test]
+fn timestamps() {
+    run("timestamp", |case| {
+        let roots = Roots::parse(case.text("roots").as_bytes()).expect("a root");
+        let expected = Expected {
+            nonce: Some(case.text("nonce").parse().expect("a number")),
+            policy: case.has("policy").then(|| Policy::parse(&case.text("policy")).expect("a policy")),
+        };
+        let token = Token::parse(&case.bytes("token"));
+        let checked = token.and_then(|token| token.verify(&case.bytes("message"), &roots, &expected));
+        match checked {
+            Ok(timestamp) => {
+                let written = case.text("time");
+                let whole = timestamp.time.to_string().replace(['-', ':', 'T'], "");
+                Some(whole.trim_end_matches('Z').starts_with(written.trim_end_matches('Z')))
+            }
+            Err(error) => {
+                let reason = if case.has("reason") { case.text("reason") } else { "no reason".into() };
+                assert!(error.to_string().contains(&reason), "{}: {error}", case.name);
+                None
+            }
+        }
+    });
 }
