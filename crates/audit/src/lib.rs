@@ -26,6 +26,7 @@
 //! moved to another pack of the same batch, or to another place within its
 //! pack, has the same bytes and the same name, and nothing signs the rest.
 
+pub mod anchors;
 mod content;
 mod entries;
 mod files;
@@ -202,7 +203,6 @@ impl Run<'_> {
             }
         };
         self.witnessed(&bytes);
-        self.note("nobody else says when this checkpoint was signed: it has no timestamps");
         let older = match (&self.options.older, &key) {
             (Some(older), Some(key)) => match checkpoint::verify(older, key) {
                 Ok(older) => Some(older.into_inner()),

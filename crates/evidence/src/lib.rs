@@ -12,11 +12,14 @@
 //! that only read (`parse`) say nothing about whether the bytes are true.
 //! Foreign bytes give errors, never a panic.
 
+pub mod anchor;
 pub mod audit;
 pub mod checkpoint;
 pub mod content;
+pub mod cose;
 pub mod entry;
 pub mod note;
+pub mod ots;
 pub mod proof;
 pub mod tile;
 pub mod time;

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Write the proof that an exchange is in the log
     Prove(ProveArgs),
+    /// Have the newest checkpoint anchored now, by every configured authority
+    Anchor(AnchorArgs),
     /// Measure this machine
     Bench(BenchArgs),
     /// Print a script that completes commands and options
@@ -137,6 +139,21 @@ pub(crate) struct VerifyArgs {
     /// An older checkpoint that the log must extend
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Roots that timestamp authorities' certificates must lead to, in PEM
+    #[arg(long, value_name = "F")]
+    pub(crate) tsa_roots: Option<PathBuf>,
+    /// The policy that their tokens must be given under
+    #[arg(long, value_name = "OID")]
+    pub(crate) tsa_policy: Option<String>,
+    /// The header of a Bitcoin block, from elsewhere than the log: 160 hexadecimal digits
+    #[arg(long, value_name = "F")]
+    pub(crate) bitcoin_header: Vec<PathBuf>,
+    /// A Bitcoin node, asked for headers by JSON-RPC: http://user:password@host:port
+    #[arg(long, value_name = "URL")]
+    pub(crate) bitcoin_node: Option<String>,
+    /// How much work a block's header must show, as a power of two
+    #[arg(long, value_name = "BITS", default_value_t = tabellion_evidence::ots::WORK_BITS_MIN)]
+    pub(crate) bitcoin_work_min: u32,
     /// Recompute only the entries from A up to, not including, B
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
@@ -207,6 +224,18 @@ pub(crate) struct ProveArgs {
     /// Write the proof here [default: standard output]
     #[arg(short, long, value_name = "F")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnchorArgs {
+    /// Only this one of the configured anchors
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print a line of JSON an anchor
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

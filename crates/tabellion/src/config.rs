@@ -46,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) ledger: Ledger,
     pub(crate) upstream: Vec<Upstream>,
     pub(crate) external: Vec<External>,
+    pub(crate) anchor: Vec<crate::anchor::Settings>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -258,6 +259,12 @@ impl Config {
             }
             external.detector()?;
         }
+        for (position, anchor) in self.anchor.iter().enumerate() {
+            if self.anchor[..position].iter().any(|other| other.name == anchor.name) {
+                return Err(ConfigError::Twice { list: "anchor", name: anchor.name.clone() });
+            }
+            anchor.check()?;
+        }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
             return Err(ConfigError::Value {
                 key: "upstream.default".into(),
@@ -299,7 +306,11 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
             (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
             (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
             (Some(Value::Array(inner)), Value::Array(own)) => {
-                let known = if full == "external" { &EXTERNAL[..] } else { &["name", "kind", "url", "default"] };
+                let known = match &*full {
+                    "external" => &EXTERNAL[..],
+                    "anchor" => &crate::anchor::KEYS,
+                    _ => &["name", "kind", "url", "default"],
+                };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
                     for key in keys {
@@ -367,6 +378,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
             "a table with name, kind (openai, anthropic, generic) and url"
+        } else if key == "anchor" {
+            "a table with name, kind (rfc3161, opentimestamps), url and what docs/anchors.md says"
         } else if key == "external" {
             "a table with name, kind (presidio, google_dlp, aws_comprehend, azure_language) and what docs/external.md says"
         } else {

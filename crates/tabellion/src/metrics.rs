@@ -1,7 +1,9 @@
 //! What operators see in figures. Labels are names of upstreams, outcomes and entities, never anything that a caller
 //! or a provider chose.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -45,6 +47,8 @@ pub(crate) struct Metrics {
     log_size: Gauge,
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
+    anchor_age: Gauge,
+    anchored: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Metrics {
@@ -64,6 +68,8 @@ impl Metrics {
             log_size: Gauge::default(),
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
+            anchor_age: Gauge::default(),
+            anchored: Mutex::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -85,6 +91,11 @@ impl Metrics {
         r.register("log_size", "Published entries", metrics.log_size.clone());
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
+        r.register(
+            "anchor_age_seconds",
+            "Time since the configured anchor that is longest out of date was up to date",
+            metrics.anchor_age.clone(),
+        );
         metrics
     }
 
@@ -128,10 +139,22 @@ impl Metrics {
         self.custody.get_or_create(&Custody { kind: kind.to_owned() }).inc();
     }
 
+    /// An authority has the newest checkpoint. Also said once at the start, so that one that never answers grows old.
+    pub(crate) fn anchored(&self, anchor: &str) {
+        let mut anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        anchored.insert(anchor.to_owned(), Instant::now());
+    }
+
+    fn anchor_age(&self) -> Duration {
+        let anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        anchored.values().min().map(Instant::elapsed).unwrap_or_default()
+    }
+
     /// The text that Prometheus reads.
     pub(crate) fn expose(&self, log_size: u64, checkpoint_age: Duration) -> String {
         self.log_size.set(i64::try_from(log_size).unwrap_or(i64::MAX));
         self.checkpoint_age.set(i64::try_from(checkpoint_age.as_secs()).unwrap_or(i64::MAX));
+        self.anchor_age.set(i64::try_from(self.anchor_age().as_secs()).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

@@ -13,6 +13,7 @@ use tabellion_store::{DiskStore, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::anchor;
 use crate::api;
 use crate::config::Config;
 use crate::external::Externals;
@@ -48,6 +49,7 @@ pub(crate) struct LogFacts {
 impl Server {
     /// Opens the log and starts listening.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
+        let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
         let notary = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
@@ -85,6 +87,7 @@ impl Server {
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
+        let anchoring = anchor::spawn(notary.clone(), config.data.clone(), anchors);
         let running = tokio::spawn(async move {
             let _ = gateway_done.await;
             // Exchanges may go on for a moment after their connections have ended: to be recorded.
@@ -94,6 +97,7 @@ impl Server {
             }
             console_done.abort();
             indexer.abort();
+            anchoring.iter().for_each(tokio::task::JoinHandle::abort);
         });
         let data = config.data.clone();
         let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, notary, data };
@@ -162,7 +166,7 @@ async fn recover(notary: &Notary) -> Result<usize, Failure> {
     Ok(unfinished.len())
 }
 
-async fn append_custody(notary: &Notary, kind: Kind, tags: BTreeMap<String, String>) -> Result<(), Failure> {
+pub(crate) async fn append_custody(notary: &Notary, kind: Kind, tags: BTreeMap<String, String>) -> Result<(), Failure> {
     notary.metrics.custody(kind.as_str().trim_start_matches("custody."));
     let mut draft = Draft::new(kind, None);
     draft.entry.tags = tags;

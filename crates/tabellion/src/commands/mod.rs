@@ -1,5 +1,7 @@
 //! The commands, one module each.
 
+mod anchor;
+mod anchors;
 mod bench;
 mod demo;
 mod detect;
@@ -32,6 +34,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Search(args) => search::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Anchor(args) => anchor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

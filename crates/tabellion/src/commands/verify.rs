@@ -11,6 +11,7 @@ use tabellion_evidence::note::VerifierKey;
 use tabellion_gateway::dialect::Kind;
 use tabellion_gateway::{Upstream, Upstreams, read_body};
 
+use super::anchors;
 use super::serve::runtime;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
@@ -32,15 +33,18 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
     if options.quorum > options.witnesses.len() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
-    let report = match &args.target {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => remote(url, &options)?,
+    let (mut report, directory) = match &args.target {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => (remote(url, &options)?, None),
         Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args.json),
-        Some(directory) => directory_report(Path::new(directory), &options)?,
-        None => directory_report(&config.data, &options)?,
+        Some(directory) => (directory_report(Path::new(directory), &options)?, Some(Path::new(directory))),
+        None => (directory_report(&config.data, &options)?, Some(&*config.data)),
     };
+    let anchors = anchors::check(directory, options.vkey.as_ref(), args)?;
+    report.verified &= anchors.contradicted.is_empty();
     if args.json {
-        ui::json(&report)?;
+        ui::json(&anchors::WithAnchors { report: &report, anchors: &anchors })?;
     } else {
+        anchors::print(&anchors)?;
         print(&report)?;
     }
     Ok(if report.verified { ExitCode::SUCCESS } else { said_no() })
