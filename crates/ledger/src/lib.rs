@@ -28,6 +28,7 @@ mod edge;
 mod filter;
 mod publish;
 mod read;
+mod receipt;
 mod sequence;
 mod signer;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange};
 pub use read::{Reader, StoreTiles};
+pub use receipt::ReceiptSigner;
 
 use publish::Publisher;
 use sequence::Sequencer;

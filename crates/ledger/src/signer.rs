@@ -15,7 +15,7 @@ use tabellion_store::Store;
 
 use crate::LedgerError;
 
-const KEY: &str = "log.key";
+pub(crate) const KEY: &str = "log.key";
 const SIGNED: &str = "signed";
 
 pub(crate) struct Signer {

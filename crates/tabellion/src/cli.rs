@@ -125,7 +125,7 @@ pub(crate) struct RedactArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A data directory, a log's URL, or a proof file [default: the configured data directory]
+    /// A data directory, a log's URL, a proof file or a COSE receipt [default: the configured data directory]
     pub(crate) target: Option<String>,
     /// The log's public key, from elsewhere than the log itself: the key or a file that holds it
     #[arg(long, value_name = "K")]
@@ -154,6 +154,9 @@ pub(crate) struct VerifyArgs {
     /// How much work a block's header must show, as a power of two
     #[arg(long, value_name = "BITS", default_value_t = tabellion_evidence::ots::WORK_BITS_MIN)]
     pub(crate) bitcoin_work_min: u32,
+    /// The entry that a COSE receipt is about; a statement holds its own
+    #[arg(long, value_name = "F")]
+    pub(crate) entry: Option<PathBuf>,
     /// Recompute only the entries from A up to, not including, B
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
@@ -211,10 +214,23 @@ pub(crate) struct ShowArgs {
     pub(crate) log: LogArgs,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cose {
+    Statement,
+    Receipt,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
     /// The exchange, as the header x-tabellion-exchange named it
-    pub(crate) id: String,
+    #[arg(required_unless_present = "extends")]
+    pub(crate) id: Option<String>,
+    /// Write COSE instead (RFC 9942): the entry in a Signed Statement with its receipt, or the receipt alone
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "statement")]
+    pub(crate) cose: Option<Cose>,
+    /// Write a COSE receipt that the newest tree extends this older checkpoint
+    #[arg(long, value_name = "F", conflicts_with_all = ["id", "cose", "response", "original"])]
+    pub(crate) extends: Option<PathBuf>,
     /// Prove the response instead of the request
     #[arg(long)]
     pub(crate) response: bool,

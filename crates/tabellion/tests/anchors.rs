@@ -130,7 +130,15 @@ fn openssl_accepts_what_we_keep_and_we_what_it_gives() {
         let said = tabellion(&["verify", data_text, "--tsa-roots", roots.to_str().unwrap()]);
         assert!(text(&said.stdout).contains(&format!("the first {size} entries existed no later than")));
         common::verify(&data);
+        assert_eq!(independently(&data, &roots), (Some(0), true));
     }
+}
+
+/// What the verifier that shares no code with the product says: its exit code, and whether it names a time.
+fn independently(data: &Path, roots: &Path) -> (Option<i32>, bool) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../verify/tabellion_verify.py");
+    let output = Command::new("python3").arg(script).arg(data).arg("--tsa-roots").arg(roots).output().unwrap();
+    (output.status.code(), text(&output.stdout).contains("no later than"))
 }
 
 struct Verified {
@@ -260,6 +268,7 @@ fn verify_tells_what_is_proved_from_what_is_not() {
         let wrong = report.json["anchors"]["contradicted"][0]["wrong"].as_str().unwrap();
         assert!(wrong.contains(reason), "not {reason}: {wrong}");
         assert_eq!(report.json["anchors"]["existed"].as_array().unwrap().len(), 0);
+        assert_eq!(independently(&data, &roots), (Some(1), false), "{reason}");
     };
     // A bit of the signature.
     let mut bad = good.clone();
@@ -268,7 +277,9 @@ fn verify_tells_what_is_proved_from_what_is_not() {
     contradicted(&verify(&data, &with_roots), "signature is wrong");
     // Another policy than the verifier demands.
     std::fs::write(&file, &good).unwrap();
-    contradicted(&verify(&data, &[&with_roots[..], &["--tsa-policy", "1.2.3"]].concat()), "another policy");
+    let report = verify(&data, &[&with_roots[..], &["--tsa-policy", "1.2.3"]].concat());
+    assert_eq!(report.code, 1);
+    assert!(report.json["anchors"]["contradicted"][0]["wrong"].as_str().unwrap().contains("another policy"));
     // A token of another log, with and without roots.
     let other = here.path().join("other");
     stopped_log(&other);

@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod detect;
 mod prove;
+mod receipt;
 mod search;
 mod serve;
 mod show;

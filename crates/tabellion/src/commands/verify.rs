@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tabellion_audit::{DirectorySource, Options, Phase, ProofReport, Report, Source, SourceError, verify_proof};
+use tabellion_evidence::cose;
 use tabellion_evidence::note::VerifierKey;
 use tabellion_gateway::dialect::Kind;
 use tabellion_gateway::{Upstream, Upstreams, read_body};
 
-use super::anchors;
 use super::serve::runtime;
+use super::{anchors, receipt};
 use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
     }
     let (mut report, directory) = match &args.target {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => (remote(url, &options)?, None),
-        Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args.json),
+        Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args),
         Some(directory) => (directory_report(Path::new(directory), &options)?, Some(Path::new(directory))),
         None => (directory_report(&config.data, &options)?, Some(&*config.data)),
     };
@@ -124,19 +125,23 @@ impl Source for Remote {
     }
 }
 
-fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ended {
+fn proof(path: &Path, mut options: Options, config: &Config, args: &VerifyArgs) -> Ended {
     let bytes = read(path)?;
-    if !bytes.starts_with(PROOF_MAGIC) {
+    let is_statement = cose::is_statement(&bytes);
+    if !bytes.starts_with(PROOF_MAGIC) && is_statement.is_none() {
         return Err(Failure::usage(format!("{} is not a proof", path.display()))
-            .hint("verify takes a data directory, a log's URL or a .tlog-proof"));
+            .hint("verify takes a data directory, a log's URL, a .tlog-proof or a COSE receipt"));
     }
     let beside = config.data.join("log.vkey");
     if options.vkey.is_none() && beside.is_file() {
         ui::note(format!("note: the key is the one in {}; give one from elsewhere with --vkey", beside.display()));
         options.vkey = Some(key(&beside.display().to_string())?);
     }
+    if let Some(is_statement) = is_statement {
+        return receipt::verify(&bytes, is_statement, &options, args);
+    }
     let report = verify_proof(&bytes, options.vkey.as_ref(), &options.witnesses, options.quorum);
-    if json {
+    if args.json {
         ui::json(&report)?;
     } else {
         print_proof(&report)?;
