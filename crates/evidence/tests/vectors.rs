@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::ots::{Attestation, BlockHeader, OtsProof};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, entry, proof, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, cose, entry, proof, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -316,5 +317,34 @@ fn timestamps() {
                 None
             }
         }
+    });
+}
+
+#[test]
+fn open_timestamps() {
+    run("ots", |case| {
+        let proof = OtsProof::parse(&case.bytes("proof")).ok()?;
+        assert_eq!(proof.to_bytes(), case.bytes("proof"), "{}", case.name);
+        let header = BlockHeader::from_bytes(&case.bytes("header")).expect("80 bytes");
+        let attested = proof.attestations(&case.bytes("file")).ok()?;
+        let of_bitcoin = attested.iter().find(|one| matches!(one.attestation, Attestation::Bitcoin { .. }))?;
+        let block = header.attest(&of_bitcoin.message, case.read("work")).ok()?;
+        Some(block.time.unix().as_secs() == case.read::<u64>("time"))
+    });
+}
+
+#[test]
+fn cose_receipts() {
+    run("cose", |case| {
+        let (bytes, entry, key) = (case.bytes("receipt"), case.text("entry").into_bytes(), case.key());
+        let included = match cose::is_statement(&bytes)? {
+            true => {
+                let statement = cose::verify_statement(&bytes, &key).ok()?;
+                assert_eq!(statement.entry, entry, "{}", case.name);
+                statement.included
+            }
+            false => cose::verify_inclusion(&bytes, &entry, &key).ok()?.into_inner(),
+        };
+        Some(included.size == case.read::<u64>("size") && included.index == case.read::<u64>("index"))
     });
 }
