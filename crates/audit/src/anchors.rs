@@ -18,7 +18,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
-use tabellion_evidence::anchor::{self, Bounds, Kind, Name, TimeError};
+use tabellion_evidence::anchor::{self, Bounds, Kind, Name, TOLERANCE, TimeError};
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::entry::Entry;
 use tabellion_evidence::note::VerifierKey;
@@ -39,9 +39,6 @@ const ANCHORS_MAX: usize = 1_000_000;
 /// The entry that declares an anchor is looked for in so many bundles behind
 /// what it is about: an authority answers within seconds.
 const DECLARED_WITHIN: u64 = 256;
-
-/// How far apart the clocks of honest authorities and logs may be.
-const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Asks a node for the header of the block at a height; an error says why
 /// there is none.

@@ -14,6 +14,9 @@ use crate::time::Time;
 /// The directory of anchors.
 pub const DIRECTORY: &str = "anchors";
 
+/// How far the clocks of honest authorities and logs may be apart.
+pub const TOLERANCE: Duration = Duration::from_secs(60);
+
 /// The kind of the entry by which the log says that it holds an anchor.
 pub const ENTRY_KIND: &str = "custody.anchor";
 

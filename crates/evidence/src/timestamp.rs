@@ -264,7 +264,7 @@ fn pem(bytes: &[u8]) -> Result<Vec<Vec<u8>>, RootsError> {
     let mut rest = text;
     while let Some(start) = rest.find(begin) {
         let length = rest[start..].find(end).ok_or(RootsError)? + end.len();
-        let (label, der) = der::pem::decode_vec(rest[start..start + length].as_bytes()).map_err(|_| RootsError)?;
+        let (label, der) = der::pem::decode_vec(&rest.as_bytes()[start..start + length]).map_err(|_| RootsError)?;
         if label != "CERTIFICATE" {
             return Err(RootsError);
         }

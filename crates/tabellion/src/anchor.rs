@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use tabellion_evidence::anchor::{self, Bounds, Kind, Name, TimeError};
 use tabellion_evidence::checkpoint::Checkpoint;
@@ -75,7 +75,6 @@ pub(crate) const KEYS: [&str; 9] =
 
 const EVERY_S: u64 = 3_600;
 const TIMEOUT_S: u64 = 10;
-const TOLERANCE_S: u64 = 60;
 
 impl Settings {
     /// What can be said without reading files.
@@ -87,6 +86,9 @@ impl Settings {
         }
         if self.every_s == Some(0) || self.timeout_s == Some(0) {
             return Err(self.wrong("every_s", "at least 1, and so must timeout_s"));
+        }
+        if self.tolerance_s.is_some_and(|tolerance| tolerance > anchor::TOLERANCE.as_secs()) {
+            return Err(self.wrong("tolerance_s", "at most 60, which is what `verify` allows"));
         }
         let urls = std::iter::once(("url", &self.url)).chain(self.calendars.iter().map(|url| ("calendars", url)));
         for (key, url) in urls {
@@ -118,7 +120,7 @@ impl Settings {
             (Service::Rfc3161, Some(path)) => {
                 let wrong = || self.wrong("roots", "a file of certificates in PEM");
                 let roots = std::fs::read(path).ok().and_then(|bytes| Roots::parse(&bytes).ok()).ok_or_else(wrong)?;
-                let tolerance = Duration::from_secs(self.tolerance_s.unwrap_or(TOLERANCE_S));
+                let tolerance = self.tolerance_s.map_or(anchor::TOLERANCE, Duration::from_secs);
                 How::Rfc3161 { roots, policy: self.policy()?, tolerance }
             }
             (Service::Rfc3161, None) => return Err(self.wrong("roots", "set for this kind")),
@@ -248,7 +250,7 @@ impl Authority {
         let request = Request::new(subject.message.as_bytes(), nonce, policy);
         let asked = now();
         let types = ("application/timestamp-query", "application/timestamp-reply");
-        let answer = self.ask(&self.url, "", types, Some(request.to_der()), timestamp::TOKEN_BYTES_MAX).await?;
+        let answer = self.ask(&self.url, types, Some(request.to_der()), timestamp::TOKEN_BYTES_MAX).await?;
         let bounds = Bounds { asked: Some((asked, now())), newest_entry: subject.newest_entry, tolerance };
         let expected = Expected { nonce: Some(nonce), policy };
         let verified = Token::parse(&answer)?.verify(subject.message.as_bytes(), roots, &expected)?;
@@ -316,20 +318,24 @@ impl Authority {
     /// The calendar protocol of OpenTimestamps.
     async fn calendar(&self, url: &str, path: &str, body: Option<Vec<u8>>) -> Result<Timestamp, AnchorError> {
         let types = ("application/x-www-form-urlencoded", "application/vnd.opentimestamps.v1");
-        let answer = self.ask(plain_url(url), path, types, body, ots::PROOF_BYTES_MAX).await?;
+        let answer = self.ask(&format!("{}{path}", plain_url(url)), types, body, ots::PROOF_BYTES_MAX).await?;
         Ok(Timestamp::parse(&answer)?)
     }
 
     async fn ask(
         &self,
         url: &str,
-        path: &str,
         (sent, wanted): (&'static str, &'static str),
         body: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<Bytes, AnchorError> {
-        let upstream = Upstream::new("anchor", Dialect::Generic, url).ok_or(AnchorError::Unreachable)?;
-        let upstreams = Upstreams::new(vec![upstream], None);
+        // The path exactly as it is, with a slash at its end or a query.
+        let url: Uri = url.parse().map_err(|_| AnchorError::Unreachable)?;
+        let (scheme, authority) =
+            (url.scheme_str().unwrap_or_default(), url.authority().map_or("", |host| host.as_str()));
+        let upstream = Upstream::new("anchor", Dialect::Generic, &format!("{scheme}://{authority}"));
+        let upstreams = Upstreams::new(vec![upstream.ok_or(AnchorError::Unreachable)?], None);
+        let path = url.path_and_query().map_or("/", |path| path.as_str());
         let target = Target { upstream: &upstreams.list()[0], path };
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(wanted));

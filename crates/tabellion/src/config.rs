@@ -506,6 +506,38 @@ mod tests {
         ] {
             assert_eq!(external(text), message);
         }
+        let anchor = |rest: &str| {
+            let text = format!("[[anchor]]\nname = \"x\"\nurl = \"http://x\"\n{rest}");
+            parse(&text, &[]).unwrap_err().to_string()
+        };
+        for (text, message) in [
+            ("kid = \"rfc3161\"", "there is no setting `anchor.kid`; did you mean `anchor.kind`?"),
+            (
+                "kind = \"sk-secret\"",
+                "the setting `anchor` must be a table with name, kind (rfc3161, opentimestamps), url and what \
+                 docs/anchors.md says",
+            ),
+            ("kind = \"rfc3161\"", "the setting `anchor.roots of x` must be set for this kind"),
+            (
+                "kind = \"rfc3161\"\nroots = \"r\"\npolicy = \"sk-secret\"",
+                "the setting `anchor.policy of x` must be an object identifier",
+            ),
+            (
+                "kind = \"rfc3161\"\nroots = \"r\"\ntolerance_s = 61",
+                "the setting `anchor.tolerance_s of x` must be at most 60, which is what `verify` allows",
+            ),
+            (
+                "kind = \"opentimestamps\"\nroots = \"r\"",
+                "the setting `anchor.roots of x` must be left out for this kind",
+            ),
+            (
+                "kind = \"opentimestamps\"\ncalendars = [\"sk-secret\"]",
+                "the setting `anchor.calendars of x` must be an http or https URL",
+            ),
+        ] {
+            assert_eq!(anchor(text), message);
+        }
+        assert!(parse("", &[]).unwrap().anchor.is_empty(), "nobody is asked by default");
         let config = parse(
             "[[external]]\nname = \"x\"\nkind = \"presidio\"\nurl = \"http://x\"\non_failure = \"continue\"",
             &[],
