@@ -193,7 +193,13 @@ pub fn check(source: &dyn Source, key: Option<&VerifierKey>, trust: &Trust<'_>) 
         run.unchecked(anchor::DIRECTORY, "the checkpoint does not verify, so nothing says what they are about");
         return Ok(run.said);
     };
-    files.truncate(ANCHORS_MAX);
+    if files.len() > ANCHORS_MAX {
+        run.unchecked(
+            anchor::DIRECTORY,
+            format!("there are more than {ANCHORS_MAX} anchors; the others were not looked at"),
+        );
+        files.truncate(ANCHORS_MAX);
+    }
     let mut names = Vec::new();
     for file in files {
         match Name::parse(&file) {

@@ -6,7 +6,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use common::{Log, Request, Server, Setup, eventually};
@@ -297,15 +297,42 @@ fn verify_tells_what_is_proved_from_what_is_not() {
     drop(authority);
     let message: String =
         std::fs::read_to_string(data.join("log/checkpoint")).unwrap().split_inclusive('\n').take(3).collect();
-    backdated(here.path(), &state, message.as_bytes(), &file);
+    dated("backdated", here.path(), &state, message.as_bytes(), &file);
     assert!(openssl_verify(&data, &file, &roots).status.success(), "which its signature does not show");
     contradicted(&verify(&data, &with_roots), "back-dated");
 }
 
-/// A token for a message, with a good signature and yesterday's date.
-fn backdated(here: &Path, state: &Path, message: &[u8], file: &PathBuf) {
-    let authority = Authority::start(state, &["--alg", "rsa", "--fault", "backdated"]);
-    let (data, query) = (here.join("backdated.data"), here.join("backdated.tsq"));
+/// Two tokens of which each alone is in order. One of them lies.
+#[test]
+fn anchors_are_held_against_each_other() {
+    let here = tempfile::tempdir().unwrap();
+    let (data, state) = (here.path().join("data"), here.path().join("tsa"));
+    stopped_log(&data);
+    std::fs::create_dir(data.join("anchors")).unwrap();
+    let checkpoint = std::fs::read_to_string(data.join("log/checkpoint")).unwrap();
+    let message: String = checkpoint.split_inclusive('\n').take(3).collect();
+    let size: u64 = checkpoint.lines().nth(1).unwrap().parse().unwrap();
+    dated("postdated", here.path(), &state, message.as_bytes(), &data.join(format!("anchors/{size}.tsr")));
+    let roots = state.join("root.pem");
+    let with_roots = ["--tsa-roots", roots.to_str().unwrap()];
+    assert_eq!(verify(&data, &with_roots).code, 0, "tomorrow, nothing else would speak against it");
+
+    stopped_log(&data);
+    let authority = Authority::start(&state, &["--alg", "rsa"]);
+    let configured = here.path().join("tabellion.toml");
+    std::fs::write(&configured, config("tsa", &authority.url, &state, "")).unwrap();
+    let said = tabellion(&["anchor", "--config", configured.to_str().unwrap(), "--data", data.to_str().unwrap()]);
+    assert!(said.status.success());
+    let report = verify(&data, &with_roots);
+    assert_eq!(report.code, 1, "{}", report.json);
+    let wrong = report.json["anchors"]["contradicted"][0]["wrong"].as_str().unwrap();
+    assert!(wrong.contains(&format!("anchors/{size}.tsr, which came before, has a later time")), "{wrong}");
+}
+
+/// A token for a message, with a good signature and another day's date.
+fn dated(fault: &str, here: &Path, state: &Path, message: &[u8], file: &Path) {
+    let authority = Authority::start(state, &["--alg", "rsa", "--fault", fault]);
+    let (data, query) = (here.join("dated.data"), here.join("dated.tsq"));
     std::fs::write(&data, message).unwrap();
     let made = Command::new("openssl")
         .args(["ts", "-query", "-sha256", "-cert", "-data"])
