@@ -675,8 +675,178 @@ def commitments():
         commitment("-n", "refuse", "another number", n=n + 1)
 
 
+# OpenTimestamps: the format of python-opentimestamps.
+
+OTS_MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
+OTS_PENDING, OTS_BITCOIN = bytes.fromhex("83dfe30d2ef90c8e"), bytes.fromhex("0588960d73d71901")
+
+
+def varuint(n):
+    out = b""
+    while n > 0x7F:
+        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
+    return out + bytes([n])
+
+
+def varbytes(data):
+    return varuint(len(data)) + data
+
+
+def block(root, bits=0x207FFFFF, worked=True):
+    """A header that has, or has not, the hash that its bits ask for."""
+    target = (bits & 0xFFFFFF) << 8 * ((bits >> 24) - 3)
+    for nonce in range(1 << 20):
+        header = struct.pack("<I32s32sIII", 4, bytes(32), root, 1764000000, bits, nonce)
+        if (int.from_bytes(sha256(sha256(header)), "little") <= target) == worked:
+            return header
+    raise AssertionError("no nonce")
+
+
+def ots():
+    file = b"log.example/vectors\n7\n" + b64(bytes(32)).encode() + b"\n"
+    head = OTS_MAGIC + b"\1\x08" + sha256(file)
+    bitcoin = b"\x00" + OTS_BITCOIN + varbytes(varuint(900000))
+    pending = b"\x00" + OTS_PENDING + varbytes(varbytes(b"https://calendar.example"))
+    unknown = b"\x00" + bytes(range(8)) + varbytes(b"said by others")
+    steps = b"\xf0" + varbytes(b"behind") + b"\x08" + b"\xf1" + varbytes(b"before") + b"\x08\x08"
+    root = sha256(sha256(b"before" + sha256(sha256(file) + b"behind")))
+    header = block(root)
+
+    def one(name, expect, why, proof, header=header, work=1, file=file):
+        more = {"time": 1764000000} if expect == "accept" else {}
+        case("ots", name, expect, why, proof=proof.hex(), file=file.hex(), header=header.hex(), work=work, **more)
+
+    one("bitcoin", "accept", "a Bitcoin block has it", head + steps + bitcoin)
+    one("branches", "accept", "others vouch for it beside the block", head + b"\xff" + pending + b"\xff" + unknown + steps + bitcoin)
+    one("at-the-end", "accept", "a promise beside the block", head + steps + b"\xff" + pending + bitcoin)
+    odd = sha256(bytes(reversed(sha256(file))).hex().encode())
+    one("reverse-hexlify", "accept", "backwards, and in hexadecimal", head + b"\xf2\xf3\x08" + bitcoin, block(odd))
+    sha1 = hashlib.sha1(sha256(file)).digest()
+    one("sha1", "accept", "through SHA-1", head + b"\x02\x08" + bitcoin, block(sha256(sha1)))
+    one("deep", "accept", "256 operations", head + b"\xf2" * 256 + bitcoin, block(sha256(file)))
+    one("too-deep", "refuse", "257 operations", head + b"\xf2" * 257 + bitcoin, block(bytes(reversed(sha256(file)))))
+    one("other-file", "refuse", "another file", head + steps + bitcoin, file=file + b"\n")
+    one("other-block", "refuse", "a block with another root", head + steps + bitcoin, block(sha256(b"another")))
+    one("unworked", "refuse", "a header without its work", head + steps + bitcoin, block(root, worked=False))
+    one("too-easy", "refuse", "a header that took less work than is demanded", head + steps + bitcoin, work=64)
+    one("pending", "refuse", "a promise alone", head + steps + pending)
+    one("unknown", "refuse", "an attestation of an unknown kind", head + steps + unknown)
+    one("nothing", "refuse", "no attestation", head)
+    one("cut", "refuse", "the last byte is missing", (head + steps + bitcoin)[:-1])
+    one("trailing", "refuse", "a byte behind the proof", head + steps + bitcoin + b"\0")
+    one("magic", "refuse", "another file format", flip(head, 0) + steps + bitcoin)
+    one("version", "refuse", "a version that does not exist", head.replace(b"\x94\1\x08", b"\x94\2\x08") + steps + bitcoin)
+    one("file-hash", "refuse", "the file by its SHA-1", OTS_MAGIC + b"\1\x02" + hashlib.sha1(file).digest() + bitcoin)
+    one("keccak", "refuse", "an operation that is not supported", head + b"\x67" + bitcoin)
+    one("empty-operand", "refuse", "nothing is appended", head + b"\xf0\0" + bitcoin, block(sha256(file)))
+    one("long-operand", "refuse", "an operand of 4097 bytes", head + b"\xf0" + varbytes(bytes(4097)) + b"\x08" + bitcoin)
+    one("long-message", "refuse", "a message of more than 4096 bytes", head + b"\xf3" * 7 + b"\xf0" + varbytes(b"x") + b"\x08" + bitcoin)
+    loose = b"\x00" + OTS_BITCOIN + varbytes(varuint(900000)[:-1] + bytes([varuint(900000)[-1] | 0x80, 0]))
+    one("loose-number", "refuse", "a height in more bytes than it needs", head + steps + loose)
+    one("long-height", "refuse", "bytes behind the height", head + steps + b"\x00" + OTS_BITCOIN + varbytes(varuint(5) + b"\0"))
+    one("uri", "refuse", "a calendar's address with a space", head + b"\xff\x00" + OTS_PENDING + varbytes(varbytes(b"a b")) + steps + bitcoin)
+
+
+# COSE receipts: RFC 9942, RFC 9052, and CBOR as RFC 8949, section 4.2 has it.
+
+
+class Tag:
+    def __init__(self, number, value):
+        self.number, self.value = number, value
+
+
+def cbor(value):
+    def head(major, n):
+        if n < 24:
+            return bytes([major << 5 | n])
+        size, mark = next((size, mark) for size, mark in ((1, 24), (2, 25), (4, 26), (8, 27)) if n < 1 << 8 * size)
+        return bytes([major << 5 | mark]) + n.to_bytes(size, "big")
+
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, int):
+        return head(0, value) if value >= 0 else head(1, -1 - value)
+    if isinstance(value, bytes):
+        return head(2, len(value)) + value
+    if isinstance(value, str):
+        return head(3, len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return head(4, len(value)) + b"".join(map(cbor, value))
+    if isinstance(value, dict):
+        return head(5, len(value)) + b"".join(cbor(k) + cbor(v) for k, v in value.items())
+    return head(6, value.number) + cbor(value.value)
+
+
+def cose():
+    leaves = [leaf_hash(b'{"n":%d}' % n) for n in range(7)]
+    entry, index = b'{"n":4}', 4
+    root, hashes = mth(leaves), path(index, leaves)
+    claims = {1: LOG.name, 2: "01JDA"}
+    protected = {1: -8, 4: LOG.id, 15: claims, 395: 1}
+    proof = cbor([7, index, hashes])
+    vdp = {396: {-1: [proof]}}
+
+    def sign1(protected=protected, unprotected=vdp, signed=root, payload=None, key=LOG, tag=18, signature=None):
+        protected = cbor(protected)
+        signature = signature or key.raw(cbor(["Signature1", protected, b"", signed]))
+        message = [protected, unprotected, payload, signature]
+        return cbor(Tag(tag, message) if tag else message)
+
+    def one(name, expect, why, receipt, entry=entry, key=LOG, **more):
+        if expect == "accept":
+            more = {"size": 7, "index": index, **more}
+        case("cose", name, expect, why, receipt=receipt.hex(), entry=entry.decode(), vkey=key.vkey, **more)
+
+    one("receipt", "accept", "a receipt", sign1())
+    one("no-claims", "accept", "without claims and key id, which RFC 9942 does not demand", sign1({1: -8, 395: 1}))
+    one("more-headers", "accept", "headers that mean nothing here", sign1({**protected, "x": 1}, {**vdp, 999: [1, {}]}))
+    one("both-proofs", "accept", "a consistency proof beside it", sign1(unprotected={396: {-2: [b"not looked at"], -1: [proof]}}))
+    two = {396: {-1: [cbor([2, 1, [leaves[0]]])]}}
+    pair = sign1(unprotected=two, signed=mth(leaves[:2]))
+    one("two-entries", "accept", "the second of two entries", pair, entry=b'{"n":1}', size=2, index=1)
+    alone = sign1(unprotected={396: {-1: [cbor([1, 0, []])]}}, signed=leaves[0])
+    one("one-entry", "refuse", "a tree of one entry: a path without hashes is not in the grammar", alone, entry=b'{"n":0}')
+    one("other-entry", "refuse", "another entry", sign1(), entry=b'{"n":5}')
+    one("other-key", "refuse", "another key's", sign1(), key=OTHER)
+    one("forged", "refuse", "signed by somebody else in the log's name", sign1(key=IMPOSTOR))
+    one("signature", "refuse", "a bit of the signature is changed", flip(sign1(), -1))
+    one("untagged", "refuse", "COSE_Sign1 without its tag", sign1(tag=None))
+    one("other-tag", "refuse", "another tag", sign1(tag=98))
+    one("algorithm", "refuse", "it says that it is signed with ES256", sign1({**protected, 1: -7}))
+    one("no-algorithm", "refuse", "it does not say how it is signed", sign1({395: 1}))
+    one("structure", "refuse", "another verifiable data structure", sign1({**protected, 395: 2}))
+    one("no-structure", "refuse", "no verifiable data structure", sign1({1: -8}))
+    one("unprotected-structure", "refuse", "the structure is not signed", sign1({1: -8}, {395: 1, **vdp}))
+    one("critical", "refuse", "a critical header", sign1({**protected, 2: ["x"], "x": 1}))
+    one("attached", "refuse", "the root is in it", sign1(payload=root))
+    one("note", "refuse", "signed as a checkpoint is", sign1(signature=LOG.raw(checkpoint_text(LOG.name, 7, root).encode())))
+    one("no-proof", "refuse", "no proof", sign1(unprotected={}))
+    one("consistency-only", "refuse", "a proof of something else", sign1(unprotected={396: {-2: [proof]}}))
+    one("two-proofs", "refuse", "two proofs, of which the signature can be of one", sign1(unprotected={396: {-1: [proof, proof]}}))
+    one("twice", "refuse", "the same label twice", sign1().replace(b"\xa1\x20\x81", b"\xa2\x20\x80\x20\x81"))
+    one("index", "refuse", "another index", sign1(unprotected={396: {-1: [cbor([7, 5, hashes])]}}))
+    one("beyond", "refuse", "an index beyond the tree", sign1(unprotected={396: {-1: [cbor([7, 7, hashes])]}}))
+    one("negative", "refuse", "a negative index", sign1(unprotected={396: {-1: [cbor([7, -1, hashes])]}}))
+    one("short-path", "refuse", "a hash is missing", sign1(unprotected={396: {-1: [cbor([7, index, hashes[:-1]])]}}))
+    one("short-hash", "refuse", "a hash of 31 bytes", sign1(unprotected={396: {-1: [cbor([7, index, [h[:31] for h in hashes]])]}}))
+    one("proof-trailing", "refuse", "a byte behind the proof", sign1(unprotected={396: {-1: [proof + b"\0"]}}))
+    one("cut", "refuse", "the last byte is missing", sign1()[:-1])
+    one("trailing", "refuse", "a byte behind the receipt", sign1() + b"\0")
+
+    def statement(payload=entry, signed=entry, receipts=None, key=LOG):
+        unprotected = {394: [sign1()] if receipts is None else receipts}
+        return sign1({1: -8, 3: 50, 15: claims}, unprotected, signed, payload, key)
+
+    one("statement", "accept", "a statement with its receipt", statement())
+    one("statement-among-others", "accept", "with another log's receipt before ours", statement(receipts=[sign1(key=OTHER), sign1()]))
+    one("statement-payload", "refuse", "a statement of another entry", statement(payload=b'{"n":5}', signed=b'{"n":5}'))
+    one("statement-changed", "refuse", "another entry under the same signature", statement(payload=b'{"n":5}'))
+    one("statement-by-others", "refuse", "a statement that the log did not sign", statement(key=OTHER))
+    one("statement-alone", "refuse", "a statement without a receipt", statement(receipts=[]))
+
+
 def main():
-    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, records, commitments]
+    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, records, commitments, ots, cose]
     for name in os.listdir(HERE):
         if os.path.isdir(os.path.join(HERE, name)) and not name.startswith("_") and name in OURS:
             shutil.rmtree(os.path.join(HERE, name))
@@ -687,7 +857,7 @@ def main():
 
 
 # The folders that this writes, and therefore empties first.
-OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry record commitment".split()
+OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry record commitment ots cose".split()
 
 if __name__ == "__main__":
     main()

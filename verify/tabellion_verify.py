@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks what a Tabellion log stores as evidence. The reference verifier.
 
-    tabellion_verify.py DIR [--vkey K] [--checkpoint F]... [--witness K]... [--max-quiet S] [--json]
+    tabellion_verify.py DIR [--vkey K] [--checkpoint F]... [--witness K]... [--max-quiet S] [--tsa-roots F] [--json]
         checks a whole data directory
 
     tabellion_verify.py BUNDLE [--vkey K] [--json]
@@ -26,6 +26,10 @@ the log is used, and all that a success then means is that the log agrees with
 itself. --checkpoint names a checkpoint of this log that you kept: the log must
 still hold everything that it held then. Without one (or witnesses) nobody can
 see that entries at the end were cut off together with their checkpoint.
+
+--tsa-roots names the root certificates, in PEM, of the timestamp authorities
+that you trust; the tokens under anchors/ are checked with them. OpenTimestamps
+proofs and COSE receipts are not: their own makers have tools for them.
 
 Exit status: 0 verified; 1 the evidence says no, and every place where it does
 is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
@@ -325,6 +329,53 @@ def openssl_verify(spki, message, signature):
     if any("rawin" in line or "nknown" in line for line in said):
         raise Environment("openssl cannot verify Ed25519 signatures (3.0 or later is needed): %s" % said[0])
     return False
+
+
+# --- Timestamps: RFC 3161, as `openssl ts` sees them ----------------------------
+
+CLOCKS_APART = datetime.timedelta(seconds=60)
+
+
+def parse_time(text):
+    """An entry's time."""
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.timezone.utc)
+    except ValueError:
+        raise Refused("an entry that it is about has no time")
+
+
+def openssl_ts(*arguments):
+    try:
+        return subprocess.run(
+            ["openssl", "ts", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise Environment("cannot run openssl: %s" % error)
+
+
+def check_timestamp(path, message, roots):
+    """The time of a token about a message, and how far it may be off.
+
+    The certificates must have been valid at that time, not today."""
+    said = openssl_ts("-reply", "-in", path, "-text")
+    text = said.stdout.decode("utf-8", "replace")
+    found = re.search(r"^Time stamp: (\w{3} +\d+ \d\d:\d\d:\d\d(?:\.\d+)? \d{4}) GMT$", text, re.MULTILINE)
+    if said.returncode != 0 or not found:
+        raise Refused("is no timestamp token")
+    words = found[1].split()
+    clock, _, fraction = words[2].partition(".")
+    time = datetime.datetime.strptime(" ".join([words[0], words[1], clock, words[3]]), "%b %d %H:%M:%S %Y")
+    time = time.replace(tzinfo=datetime.timezone.utc, microsecond=int((fraction + "000000")[:6]))
+    units = re.search(r"^Accuracy: (\w+) seconds, (\w+) millis, (\w+) micros$", text, re.MULTILINE)
+    seconds, millis, micros = (int(unit, 16) if unit.startswith("0x") else 0 for unit in units.groups()) if units else (0, 0, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "message")
+        with open(data, "wb") as f:
+            f.write(message)
+        checked = openssl_ts("-verify", "-data", data, "-in", path, "-CAfile", roots, "-attime", str(int(time.timestamp())))
+    if checked.returncode != 0 or b"Verification: OK" not in checked.stdout + checked.stderr:
+        raise Refused("is no token about these entries by an authority under these roots")
+    return time, datetime.timedelta(seconds=seconds, milliseconds=millis, microseconds=micros)
 
 
 NOTE_BYTES_MAX, SIGNATURES_MAX = 2**20, 64
@@ -961,10 +1012,11 @@ class Directory:
     at a time.
     """
 
-    def __init__(self, path, key, older=(), witnesses=(), quiet_max=None, beside=()):
+    def __init__(self, path, key, older=(), witnesses=(), quiet_max=None, beside=(), tsa_roots=None):
         self.path, self.key, self.witnesses, self.quiet_max = path, key, witnesses, quiet_max
         self.older = sorted(older, key=lambda checkpoint: checkpoint.size)
         self.beside = list(beside)  # further keys of the log
+        self.tsa_roots = tsa_roots
         self.problems = []  # (place, what): the evidence says no
         self.notes = []  # what a reader should know besides
         self.facts = {}
@@ -979,8 +1031,10 @@ class Directory:
         if not self.read_checkpoint():
             return
         self.list_log()
+        self.list_anchors()
         self.read_packs()
         self.read_log()
+        self.check_anchors()
         self.close()
 
     # 1. The signature of the checkpoint.
@@ -1129,6 +1183,9 @@ class Directory:
                     changed = "does not extend the older checkpoint: one of its %d entries was changed"
                     self.problem("log", changed % (position + 1))
 
+            if position + 1 in self.anchored:
+                self.anchored[position + 1] = (self.root(), self.newest)
+
     def push(self, level, value):
         if level == len(self.rows):
             self.rows.append([])
@@ -1237,8 +1294,11 @@ class Directory:
     # 4. What the entries say.
 
     def read_entry(self, position, data, place):
+        if position % WIDTH == 0:
+            self.newest = ""
         try:
             entry = parse_entry(data)
+            self.newest = max(self.newest, entry["time"])
             self.kinds[entry["kind"]] = self.kinds.get(entry["kind"], 0) + 1
             if entry["id"] in self.ids:
                 raise Refused("another entry has the id %s" % entry["id"][:40])
@@ -1262,13 +1322,51 @@ class Directory:
                 raise Refused("second response of one request")
             self.exchanges[exchange] = "closed"
 
+    # 5. Anchors: what others say of when the log had which root.
+
+    def list_anchors(self):
+        self.anchors = []  # (size, name)
+        self.anchored = {0: (EMPTY_ROOT, "")}  # size: (root, newest time in its last bundle)
+        self.newest = ""
+        if not os.path.isdir(self.at("anchors")):
+            return
+        for name in sorted(os.listdir(self.at("anchors"))):
+            found = re.fullmatch(r"(0|[1-9][0-9]{0,19})(-[1-9][0-9]{0,19})?(\.tsr|\.ots|\.pending\.ots)", name)
+            if not found:
+                self.notes.append("anchors/%s is called as no anchor is, and was not looked at" % name)
+                continue
+            self.anchors.append((int(found[1]), name))
+            self.anchored.setdefault(int(found[1]), None)
+
+    def check_anchors(self):
+        self.facts["anchors"] = {}
+        skipped = 0
+        for size, name in sorted(self.anchors):
+            place = "anchors/" + name
+            if size > self.size:
+                self.problem(place, "is about %d entries; the log has %d" % (size, self.size))
+            elif not name.endswith(".tsr") or self.tsa_roots is None:
+                skipped += 1
+            else:
+                root, newest = self.anchored[size]
+                text = "%s\n%d\n%s\n" % (self.checkpoint.origin, size, base64.b64encode(root).decode())
+                try:
+                    time, accuracy = check_timestamp(self.at("anchors", name), text.encode(), self.tsa_roots)
+                    if newest and parse_time(newest) > time + accuracy + CLOCKS_APART:
+                        raise Refused("is older than an entry that it is about: back-dated, or the log's clock was ahead")
+                    self.facts["anchors"][place] = "no later than %s" % (time + accuracy).isoformat()
+                except Refused as error:
+                    self.problem(place, error.what)
+        if skipped:
+            self.notes.append("%d anchors were not checked (tokens need --tsa-roots; .ots files, OpenTimestamps' own client)" % skipped)
+
     def close(self):
         for digest in self.parts:
             if digest not in self.named:
                 nth, offset, _ = self.parts[digest]
                 place = "content/" + index_path(self.packs[nth])
                 self.problem(place, "part at byte %d is named by no entry" % (offset - 36))
-        known = {"log.vkey", "log", "content", "wal", "index", "search"}
+        known = {"log.vkey", "log", "content", "anchors", "wal", "index", "search"}
         for name in sorted(os.listdir(self.path)):
             if name not in known:
                 self.notes.append("%s is not part of the evidence and was not looked at" % name)
@@ -1611,8 +1709,12 @@ def run_directory(arguments):
             older.append(verify_checkpoint(Proof(data).checkpoint if data.startswith(PROOF_MAGIC) else data, key))
         except Refused as error:
             return report(arguments, [(path, error.what)], [], {})
+    if arguments.tsa_roots and not os.path.isfile(arguments.tsa_roots):
+        raise Usage("%s: no such file" % arguments.tsa_roots)
     witnesses = [key for witness in arguments.witness for key in keys_argument(witness)]
-    check = Directory(arguments.directory, key, older, witnesses, arguments.max_quiet, beside)
+    check = Directory(
+        arguments.directory, key, older, witnesses, arguments.max_quiet, beside, arguments.tsa_roots
+    )
     check.verify()
     return report(arguments, check.problems, check.notes, check.facts)
 
@@ -1670,6 +1772,7 @@ def main(argv=None):
     quiet = "the longest silence, in seconds, within a session"
     parser.add_argument("--max-quiet", metavar="S", type=float, help=quiet)
     parser.add_argument("--witness", metavar="K", action="append", default=[], help="a witness's verifier key")
+    parser.add_argument("--tsa-roots", metavar="F", help="roots of timestamp authorities, in PEM")
     parser.add_argument("--salt", metavar="HEX", help="the salt of the commitment")
     parser.add_argument("--commitment", metavar="HEX", help="the commitment in the entry")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

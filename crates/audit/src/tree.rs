@@ -246,10 +246,10 @@ fn repeats(nodes: &Nodes, id: TileId, bytes: &[u8]) -> bool {
 }
 
 /// The tiles of a source, as the tree of one size has them.
-struct SourceTiles<'a>(&'a dyn Source);
+pub(crate) struct SourceTiles<'a>(pub(crate) &'a dyn Source);
 
 /// A tile that is not there, or that the source failed to give.
-enum NoTile {
+pub(crate) enum NoTile {
     Missing(TileId),
     Source(SourceError),
 }

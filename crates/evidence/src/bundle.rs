@@ -272,7 +272,8 @@ impl Check<'_> {
         if keys.first().is_some_and(|first| own.first() != Some(first)) || keys.len() > 1 && keys != own {
             self.wrong(VKEY, Wrong::KeyDiffers);
         }
-        let Some((key, beside)) = if keys.is_empty() { own.split_first() } else { keys.split_first() } else { return };
+        let trusted = if keys.is_empty() { &own } else { keys };
+        let Some((key, beside)) = trusted.split_first() else { return };
         let Some(note) = self.file(CHECKPOINT).map(<[u8]>::to_vec) else { return };
         let head = match checkpoint::verify(&note, key) {
             Ok(head) => head.into_inner(),

@@ -12,17 +12,22 @@
 //! that only read (`parse`) say nothing about whether the bytes are true.
 //! Foreign bytes give errors, never a panic.
 
+pub mod anchor;
 pub mod audit;
 pub mod bundle;
 pub mod checkpoint;
 pub mod content;
+pub mod cose;
 pub mod entry;
 pub mod note;
+pub mod ots;
 pub mod policy;
 pub mod proof;
 pub mod scan;
 pub mod sessions;
 pub mod tile;
+pub mod time;
+pub mod timestamp;
 pub mod tree;
 pub mod witness;
 

@@ -240,6 +240,11 @@ impl VerifierKey {
         &self.public
     }
 
+    /// Checks what [`SigningKey::sign_other`] signs.
+    pub(crate) fn check_other(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.algorithm == Algorithm::Ed25519 && self.key.verifies(message, signature)
+    }
+
     /// Whether a signature claims to be by this key.
     fn claims(&self, signature: &Signature) -> bool {
         self.name == signature.name && self.id == signature.id
@@ -418,6 +423,14 @@ impl SigningKey {
             return Err(KeyError::Id);
         }
         Ok(key)
+    }
+
+    /// Signs what is no note. Its first byte must not be one that text can
+    /// begin with, so that neither passes for the other.
+    pub(crate) fn sign_other(&self, message: &[u8]) -> Vec<u8> {
+        assert_eq!(self.verifier.algorithm, Algorithm::Ed25519, "a witness's key cosigns");
+        assert!(message.first().is_some_and(|&byte| (0x80..0xc0).contains(&byte)), "it is no text");
+        self.key.sign(message)
     }
 
     fn line(&self, signature: Vec<u8>) -> String {

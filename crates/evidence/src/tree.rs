@@ -400,6 +400,12 @@ pub enum ProofError {
 /// Checks that `leaf` is leaf `index` of the tree with `size` leaves and that
 /// `root`. (RFC 9162, section 2.1.3.2.)
 pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
+    if inclusion_root(index, size, leaf, proof)? == *root { Ok(()) } else { Err(ProofError::Root) }
+}
+
+/// The root that the proof leads to from `leaf`, for formats that do not say
+/// which it must be.
+pub(crate) fn inclusion_root(index: u64, size: u64, leaf: &Hash, proof: &[Hash]) -> Result<Hash, ProofError> {
     if index >= size {
         return Err(ProofError::Size);
     }
@@ -426,10 +432,7 @@ pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root
     if last != 0 {
         return Err(ProofError::Length);
     }
-    if hash != *root {
-        return Err(ProofError::Root);
-    }
-    Ok(())
+    Ok(hash)
 }
 
 /// Checks that the tree with `old_size` leaves and `old_root` is a prefix of
@@ -458,6 +461,20 @@ pub fn verify_consistency(
         }
         return Ok(());
     }
+    if consistency_root(old_size, old_root, new_size, proof)? == *new_root { Ok(()) } else { Err(ProofError::Root) }
+}
+
+/// The root of the larger tree that the proof leads to, from the smaller one,
+/// of which there must be something.
+pub(crate) fn consistency_root(
+    old_size: u64,
+    old_root: &Hash,
+    new_size: u64,
+    proof: &[Hash],
+) -> Result<Hash, ProofError> {
+    if old_size == 0 || old_size >= new_size {
+        return Err(ProofError::Size);
+    }
     // Where the old tree is one perfect subtree, its root starts the path and
     // the proof leaves it out.
     let (first, rest) = if old_size.is_power_of_two() {
@@ -467,10 +484,7 @@ pub fn verify_consistency(
         (*first, rest)
     };
     let (old, new) = consistency_roots(old_size, new_size, first, rest)?;
-    if old != *old_root || new != *new_root {
-        return Err(ProofError::Root);
-    }
-    Ok(())
+    if old == *old_root { Ok(new) } else { Err(ProofError::Root) }
 }
 
 /// The root of the smaller tree that a consistency proof to `new_root` shows,

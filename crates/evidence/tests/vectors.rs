@@ -7,10 +7,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabellion_evidence::audit::{Facts, Name};
 use tabellion_evidence::note::{Note, VerifierKey};
+use tabellion_evidence::ots::{Attestation, BlockHeader, OtsProof};
 use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
+use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, entry, proof, scan, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, cose, entry, proof, scan, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -321,4 +323,60 @@ impl tree::Tiles for Rows {
     fn tile(&self, level: u8, index: u64, _width: u16) -> Result<Vec<u8>, ()> {
         self.0.get(&(level, index)).cloned().ok_or(())
     }
+}
+
+/// Also for the right reason: a token that is refused because it cannot be
+/// read says nothing about the check that the case is for.
+#[test]
+fn timestamps() {
+    run("timestamp", |case| {
+        let roots = Roots::parse(case.text("roots").as_bytes()).expect("a root");
+        let expected = Expected {
+            nonce: Some(case.text("nonce").parse().expect("a number")),
+            policy: case.has("policy").then(|| Policy::parse(&case.text("policy")).expect("a policy")),
+        };
+        let token = Token::parse(&case.bytes("token"));
+        let checked = token.and_then(|token| token.verify(&case.bytes("message"), &roots, &expected));
+        match checked {
+            Ok(timestamp) => {
+                let written = case.text("time");
+                let whole = timestamp.time.to_string().replace(['-', ':', 'T'], "");
+                Some(whole.trim_end_matches('Z').starts_with(written.trim_end_matches('Z')))
+            }
+            Err(error) => {
+                let reason = if case.has("reason") { case.text("reason") } else { "no reason".into() };
+                assert!(error.to_string().contains(&reason), "{}: {error}", case.name);
+                None
+            }
+        }
+    });
+}
+
+#[test]
+fn open_timestamps() {
+    run("ots", |case| {
+        let proof = OtsProof::parse(&case.bytes("proof")).ok()?;
+        assert_eq!(proof.to_bytes(), case.bytes("proof"), "{}", case.name);
+        let header = BlockHeader::from_bytes(&case.bytes("header")).expect("80 bytes");
+        let attested = proof.attestations(&case.bytes("file")).ok()?;
+        let of_bitcoin = attested.iter().find(|one| matches!(one.attestation, Attestation::Bitcoin { .. }))?;
+        let block = header.attest(&of_bitcoin.message, case.read("work")).ok()?;
+        Some(block.time.unix().as_secs() == case.read::<u64>("time"))
+    });
+}
+
+#[test]
+fn cose_receipts() {
+    run("cose", |case| {
+        let (bytes, entry, key) = (case.bytes("receipt"), case.text("entry").into_bytes(), case.key());
+        let included = match cose::is_statement(&bytes)? {
+            true => {
+                let statement = cose::verify_statement(&bytes, &key).ok()?;
+                assert_eq!(statement.entry, entry, "{}", case.name);
+                statement.included
+            }
+            false => cose::verify_inclusion(&bytes, &entry, &key).ok()?.into_inner(),
+        };
+        Some(included.size == case.read::<u64>("size") && included.index == case.read::<u64>("index"))
+    });
 }

@@ -30,6 +30,7 @@ mod edge;
 mod filter;
 mod publish;
 mod read;
+mod receipt;
 mod sequence;
 mod signer;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use read::{Reader, StoreTiles};
+pub use receipt::ReceiptSigner;
 pub use witnessing::{Answers, Witnesses, Witnessing};
 
 use publish::Publisher;

@@ -17,7 +17,7 @@ use tabellion_store::Store;
 
 use crate::LedgerError;
 
-const KEY: &str = "log.key";
+pub(crate) const KEY: &str = "log.key";
 /// The ML-DSA-44 key, whose signature outlasts quantum computers. A log that was made before there were such keys gets
 /// one at its next start.
 const SECOND_KEY: &str = "log-ml-dsa-44.key";

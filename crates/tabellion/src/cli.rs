@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Cosign other people's logs, as long as they only grow
     Witness(WitnessArgs),
+    /// Have the newest checkpoint anchored now, by every configured authority
+    Anchor(AnchorArgs),
     /// Measure this machine
     Bench(BenchArgs),
     /// Print a script that completes commands and options
@@ -128,7 +130,7 @@ pub(crate) struct RedactArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A data directory, a log's URL, a bundle or a proof file [default: the configured data directory]
+    /// A data directory, a log's URL, a bundle, a proof file or a COSE receipt [default: the configured data directory]
     pub(crate) target: Option<String>,
     /// The log's public key, from elsewhere than the log itself: the key or a file that holds it
     #[arg(long, value_name = "K")]
@@ -145,6 +147,24 @@ pub(crate) struct VerifyArgs {
     /// An older checkpoint, or a proof that holds one, that the log must extend; any number of them
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Vec<PathBuf>,
+    /// Roots that timestamp authorities' certificates must lead to, in PEM
+    #[arg(long, value_name = "F")]
+    pub(crate) tsa_roots: Option<PathBuf>,
+    /// The policy that their tokens must be given under
+    #[arg(long, value_name = "OID")]
+    pub(crate) tsa_policy: Option<String>,
+    /// The header of a Bitcoin block, from elsewhere than the log: 160 hexadecimal digits
+    #[arg(long, value_name = "F")]
+    pub(crate) bitcoin_header: Vec<PathBuf>,
+    /// A Bitcoin node, asked for headers by JSON-RPC: http://user:password@host:port
+    #[arg(long, value_name = "URL")]
+    pub(crate) bitcoin_node: Option<String>,
+    /// How much work a block's header must show, as a power of two
+    #[arg(long, value_name = "BITS", default_value_t = tabellion_evidence::ots::WORK_BITS_MIN)]
+    pub(crate) bitcoin_work_min: u32,
+    /// The entry that a COSE receipt is about; a statement holds its own
+    #[arg(long, value_name = "F")]
+    pub(crate) entry: Option<PathBuf>,
     /// Recompute only the entries from A up to, not including, B
     #[arg(long, value_name = "A..B")]
     pub(crate) range: Option<String>,
@@ -211,10 +231,23 @@ pub(crate) struct ShowArgs {
     pub(crate) log: LogArgs,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cose {
+    Statement,
+    Receipt,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
     /// The exchange, as the header x-tabellion-exchange named it
-    pub(crate) id: String,
+    #[arg(required_unless_present = "extends")]
+    pub(crate) id: Option<String>,
+    /// Write COSE instead (RFC 9942): the entry in a Signed Statement with its receipt, or the receipt alone
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "statement")]
+    pub(crate) cose: Option<Cose>,
+    /// Write a COSE receipt that the newest tree extends this older checkpoint
+    #[arg(long, value_name = "F", conflicts_with_all = ["id", "cose", "response", "original"])]
+    pub(crate) extends: Option<PathBuf>,
     /// Prove the response instead of the request
     #[arg(long)]
     pub(crate) response: bool,
@@ -248,6 +281,18 @@ pub(crate) struct ExportArgs {
     /// Prove against this older checkpoint instead of the newest
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnchorArgs {
+    /// Only this one of the configured anchors
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print a line of JSON an anchor
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) witness: Vec<Witness>,
     pub(crate) witnesses: Witnesses,
+    pub(crate) anchor: Vec<crate::anchor::Settings>,
 }
 
 /// How the log is served.
@@ -350,6 +351,12 @@ impl Config {
                 expected: "not more than there are `[[witness]]` tables",
             });
         }
+        for (position, anchor) in self.anchor.iter().enumerate() {
+            if self.anchor[..position].iter().any(|other| other.name == anchor.name) {
+                return Err(ConfigError::Twice { list: "anchor", name: anchor.name.clone() });
+            }
+            anchor.check()?;
+        }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
             return Err(ConfigError::Value {
                 key: "upstream.default".into(),
@@ -394,6 +401,7 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
                 let known = match &*full {
                     "external" => &EXTERNAL[..],
                     "witness" => &["name", "vkey", "url"],
+                    "anchor" => &crate::anchor::KEYS,
                     _ => &["name", "kind", "url", "default", "fail"],
                 };
                 for one in &own {
@@ -469,6 +477,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "publish or hold"
         } else if key == "witnesses.at_start" {
             "warn or refuse"
+        } else if key == "anchor" {
+            "a table with name, kind (rfc3161, opentimestamps), url and what docs/anchors.md says"
         } else if key == "external" {
             "a table with name, kind (presidio, google_dlp, aws_comprehend, azure_language) and what docs/external.md says"
         } else {
@@ -615,6 +625,38 @@ mod tests {
         ] {
             assert_eq!(witness(text), message);
         }
+        let anchor = |rest: &str| {
+            let text = format!("[[anchor]]\nname = \"x\"\nurl = \"http://x\"\n{rest}");
+            parse(&text, &[]).unwrap_err().to_string()
+        };
+        for (text, message) in [
+            ("kid = \"rfc3161\"", "there is no setting `anchor.kid`; did you mean `anchor.kind`?"),
+            (
+                "kind = \"sk-secret\"",
+                "the setting `anchor` must be a table with name, kind (rfc3161, opentimestamps), url and what \
+                 docs/anchors.md says",
+            ),
+            ("kind = \"rfc3161\"", "the setting `anchor.roots of x` must be set for this kind"),
+            (
+                "kind = \"rfc3161\"\nroots = \"r\"\npolicy = \"sk-secret\"",
+                "the setting `anchor.policy of x` must be an object identifier",
+            ),
+            (
+                "kind = \"rfc3161\"\nroots = \"r\"\ntolerance_s = 61",
+                "the setting `anchor.tolerance_s of x` must be at most 60, which is what `verify` allows",
+            ),
+            (
+                "kind = \"opentimestamps\"\nroots = \"r\"",
+                "the setting `anchor.roots of x` must be left out for this kind",
+            ),
+            (
+                "kind = \"opentimestamps\"\ncalendars = [\"sk-secret\"]",
+                "the setting `anchor.calendars of x` must be an http or https URL",
+            ),
+        ] {
+            assert_eq!(anchor(text), message);
+        }
+        assert!(parse("", &[]).unwrap().anchor.is_empty(), "nobody is asked by default");
         let config = parse(
             "[[external]]\nname = \"x\"\nkind = \"presidio\"\nurl = \"http://x\"\non_failure = \"continue\"",
             &[],

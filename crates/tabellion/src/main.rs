@@ -1,5 +1,6 @@
 //! The notary for AI systems. See README.md for what it does and ARCHITECTURE.md for where things are.
 
+mod anchor;
 mod api;
 mod cli;
 mod commands;

@@ -1,7 +1,9 @@
 //! What operators see in figures. Labels are names of upstreams, outcomes and entities, never anything that a caller
 //! or a provider chose.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -52,6 +54,8 @@ pub(crate) struct Metrics {
     custody: Family<Custody, Counter>,
     gaps: Family<Reason, Counter>,
     cosignatures: Gauge,
+    anchor_age: Gauge,
+    anchored: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Metrics {
@@ -73,6 +77,8 @@ impl Metrics {
             custody: Family::default(),
             gaps: Family::default(),
             cosignatures: Gauge::default(),
+            anchor_age: Gauge::default(),
+            anchored: Mutex::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -99,6 +105,11 @@ impl Metrics {
             "witness_cosignatures",
             "Witnesses that have cosigned the newest checkpoint",
             metrics.cosignatures.clone(),
+        );
+        r.register(
+            "anchor_age_seconds",
+            "Time since the configured anchor that is longest out of date was up to date",
+            metrics.anchor_age.clone(),
         );
         metrics
     }
@@ -151,10 +162,22 @@ impl Metrics {
         self.gaps.get_or_create(&Reason { reason }).inc();
     }
 
+    /// An authority has the newest checkpoint. Also said once at the start, so that one that never answers grows old.
+    pub(crate) fn anchored(&self, anchor: &str) {
+        let mut anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        anchored.insert(anchor.to_owned(), Instant::now());
+    }
+
+    fn anchor_age(&self) -> Duration {
+        let anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        anchored.values().min().map(Instant::elapsed).unwrap_or_default()
+    }
+
     /// The text that Prometheus reads.
     pub(crate) fn expose(&self, log_size: u64, checkpoint_age: Duration) -> String {
         self.log_size.set(i64::try_from(log_size).unwrap_or(i64::MAX));
         self.checkpoint_age.set(i64::try_from(checkpoint_age.as_secs()).unwrap_or(i64::MAX));
+        self.anchor_age.set(i64::try_from(self.anchor_age().as_secs()).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);

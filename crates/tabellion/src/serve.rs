@@ -14,6 +14,7 @@ use tabellion_store::{DiskStore, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::anchor;
 use crate::api;
 use crate::config::{AtStart, Config, Fail, WitnessMode};
 use crate::custody;
@@ -53,6 +54,7 @@ pub(crate) struct LogFacts {
 impl Server {
     /// Opens the log and starts listening.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
+        let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
         let (notary, secrets) = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
@@ -94,12 +96,13 @@ impl Server {
         };
         let console_done = {
             let desk = custody::Desk { notary: notary.clone(), local: Arc::new(secrets.local) };
-            let router =
-                api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add).merge(custody::router(desk));
+            let router = api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add)
+                .merge(custody::router(desk));
             let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
+        let anchoring = anchor::spawn(notary.clone(), config.data.clone(), anchors);
         let running = tokio::spawn(async move {
             let _ = gateway_done.await;
             // Exchanges may go on for a moment after their connections have ended: to be recorded.
@@ -109,6 +112,7 @@ impl Server {
             }
             console_done.abort();
             indexer.abort();
+            anchoring.iter().for_each(tokio::task::JoinHandle::abort);
         });
         let mut keepers = vec![tokio::spawn(declare_lost(notary.clone()))];
         if config.ledger.heartbeat_s > 0 {

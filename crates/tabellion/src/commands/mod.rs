@@ -1,12 +1,15 @@
 //! The commands, one module each.
 
+mod anchor;
+mod anchors;
 mod bench;
-mod bundle;
 mod bench_verify;
+mod bundle;
 mod demo;
 mod detect;
 mod export;
 mod prove;
+mod receipt;
 mod search;
 pub(crate) mod serve;
 mod show;
@@ -38,6 +41,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Prove(args) => prove::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Witness(args) => witness::run(&args),
+        Command::Anchor(args) => anchor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

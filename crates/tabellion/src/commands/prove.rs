@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tabellion_evidence::entry::{self, Entry};
 
-use super::Log;
+use super::{Log, receipt};
 use crate::cli::ProveArgs;
 use crate::failure::Failure;
 use crate::secrets::Secrets;
@@ -12,8 +12,13 @@ use crate::{Ended, ui};
 
 pub(crate) fn run(args: &ProveArgs) -> Ended {
     let log = Log::open(&args.log)?;
+    let id = match (&args.id, &args.extends) {
+        (Some(id), None) => id,
+        (_, Some(older)) => return receipt::write(&receipt::extends(&log, older)?, args.output.as_deref()),
+        (None, None) => return Err(Failure::usage("name an exchange")),
+    };
     let catalog = log.catalog()?;
-    let exchange = log.exchange(&catalog, &args.id)?;
+    let exchange = log.exchange(&catalog, id)?;
     let index = if args.response { exchange.response } else { exchange.request };
     let index = index.ok_or_else(|| {
         Failure::evidence(if args.response { "the exchange is still open" } else { "the request is not in the log" })
@@ -26,6 +31,9 @@ pub(crate) fn run(args: &ProveArgs) -> Ended {
         .map_err(|error| Failure::evidence("the log's own proof does not verify").because(error))?;
     if let Some(path) = &args.original {
         check_original(&log, &leaf, path)?;
+    }
+    if let Some(what) = args.cose {
+        return receipt::write(&receipt::of_entry(&log, &proof, &leaf, what)?, args.output.as_deref());
     }
     let text = proof.to_text();
     match &args.output {

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tabellion_audit::{
     DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, Witnessed, verify_proof,
 };
+use tabellion_evidence::cose;
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
 
 use super::bundle;
 use super::serve::runtime;
+use super::{anchors, receipt};
 use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -52,17 +54,19 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
     if Policy::threshold(&options.witnesses, options.quorum).is_none() {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
-    let report = match &args.target {
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            remote(url, &options, args.state.as_deref())?
-        }
-        Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args.json),
-        Some(directory) => directory_keeping(Path::new(directory), &options, args.state.as_deref())?,
-        None => directory_keeping(&config.data, &options, args.state.as_deref())?,
+    let state = args.state.as_deref();
+    let (mut report, directory) = match &args.target {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => (remote(url, &options, state)?, None),
+        Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args),
+        Some(directory) => (directory_keeping(Path::new(directory), &options, state)?, Some(Path::new(directory))),
+        None => (directory_keeping(&config.data, &options, state)?, Some(&*config.data)),
     };
+    let anchors = anchors::check(directory, options.vkey.as_ref(), args)?;
+    report.verified &= anchors.contradicted.is_empty();
     if args.json {
-        ui::json(&report)?;
+        ui::json(&anchors::WithAnchors { report: &report, anchors: &anchors })?;
     } else {
+        anchors::print(&anchors)?;
         print(&report)?;
     }
     Ok(if report.verified { ExitCode::SUCCESS } else { said_no() })
@@ -148,15 +152,16 @@ fn remote(url: &str, options: &Options, state: Option<&Path>) -> Result<Report, 
     check(&source, &options, state)
 }
 
-fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ended {
+fn proof(path: &Path, mut options: Options, config: &Config, args: &VerifyArgs) -> Ended {
     let bytes = read(path)?;
     if bytes.starts_with(bundle::ZIP_MAGIC) {
         let keys: Vec<_> = options.vkey.into_iter().chain(options.vkeys_beside).collect();
-        return bundle::run(path, &bytes, &keys, json);
+        return bundle::run(path, &bytes, &keys, args.json);
     }
-    if !bytes.starts_with(PROOF_MAGIC) {
+    let is_statement = cose::is_statement(&bytes);
+    if !bytes.starts_with(PROOF_MAGIC) && is_statement.is_none() {
         return Err(Failure::usage(format!("{} is not a proof", path.display()))
-            .hint("verify takes a data directory, a log's URL, a bundle or a .tlog-proof"));
+            .hint("verify takes a data directory, a log's URL, a bundle, a .tlog-proof or a COSE receipt"));
     }
     let beside = config.data.join("log.vkey");
     let logs = options.policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
@@ -166,8 +171,11 @@ fn proof(path: &Path, mut options: Options, config: &Config, json: bool) -> Ende
         options.vkey = Some(vkeys.remove(0));
         options.vkeys_beside = vkeys;
     }
+    if let Some(is_statement) = is_statement {
+        return receipt::verify(&bytes, is_statement, &options, args);
+    }
     let report = verify_proof(&bytes, &options);
-    if json {
+    if args.json {
         ui::json(&report)?;
     } else {
         print_proof(&report)?;
