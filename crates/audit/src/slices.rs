@@ -29,6 +29,9 @@ use crate::{BUNDLES_AT_ONCE, BUNDLES_MISSING_MAX, Heads, Run, SourceError, Ticke
 /// The entries of a slice.
 pub const SLICE_ENTRIES: u64 = BUNDLES_AT_ONCE * WIDTH;
 
+/// Room for so many ids is made at first.
+const IDS_AT_ONCE: u64 = 1 << 24;
+
 /// At most so many suspicious entries are looked at a second time.
 const SUSPECTS_MAX: usize = 100_000;
 
@@ -161,6 +164,9 @@ impl Run<'_> {
             read_all = false;
         }
         let end = size.min(looked_for.saturating_mul(WIDTH));
+        // Growing by doubling would take twice as much for a while. A size that is made up takes no memory: none is
+        // touched before there are entries.
+        memory.ids.reserve_exact((end - from).min(IDS_AT_ONCE) as usize);
         while first < end {
             let last = end.min((first / slice + 1).saturating_mul(slice));
             let numbers = first / WIDTH..last.div_ceil(WIDTH);
