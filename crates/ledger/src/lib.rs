@@ -26,6 +26,7 @@
 mod catalog;
 mod edge;
 mod filter;
+mod mirror;
 mod publish;
 mod read;
 mod sequence;
@@ -44,10 +45,11 @@ use std::time::{Duration, Instant};
 
 use tabellion_evidence::tile::ENTRY_BYTES_MAX;
 use tabellion_evidence::tree::{self, Hash};
-use tabellion_store::{Disk, DiskStore, RealDisk, Store, StoreError};
+use tabellion_store::{Disk, DiskStore, Protection, RealDisk, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange};
+pub use mirror::{Mirror, MirrorError, Round};
 pub use read::{Reader, StoreTiles};
 
 use publish::Publisher;
@@ -178,6 +180,8 @@ pub struct Options {
     pub unpublished_bytes_max: usize,
     /// Where the catalog is; in memory when `None`.
     pub catalog: Option<PathBuf>,
+    /// What is done to the files of full tiles, full bundles and packs once they are published.
+    pub protection: Protection,
 }
 
 impl Default for Options {
@@ -188,6 +192,7 @@ impl Default for Options {
             waiting_bytes_max: 256 << 20,
             unpublished_bytes_max: 128 << 20,
             catalog: None,
+            protection: Protection::Off,
         }
     }
 }
@@ -445,7 +450,7 @@ fn recover<D: Disk + Clone + 'static>(
     keys: impl Store + 'static,
     options: &Options,
 ) -> Result<Recovered<D>, LedgerError> {
-    let store = DiskStore::new(data.clone());
+    let store = DiskStore::new(data.clone()).with_protection(options.protection);
     store.clean()?;
     let store: Arc<dyn Store> = Arc::new(store);
     let reader = Reader::new(store.clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Mutex;
 
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, Protection};
 
 /// Why an object could not be read or written. Names are of objects, never of people.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,11 @@ pub trait Store: Send + Sync {
     fn remove(&self, name: &str) -> Result<(), StoreError>;
     /// Removes everything directly below a directory, and then the directory.
     fn remove_all(&self, directory: &str) -> Result<(), StoreError>;
+    /// Says that these objects are final, so that a store that can protect them better from now on may do so. Not part of any
+    /// promise.
+    fn seal(&self, _names: &[&str]) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The names directly below a directory, sorted; those of directories end in `/`.
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError>;
 }
@@ -48,12 +53,18 @@ pub struct DiskStore<D> {
     disk: D,
     /// Directories that are known to exist durably. Only a cache.
     known: Mutex<BTreeSet<String>>,
+    protection: Protection,
 }
 
 impl<D: Disk> DiskStore<D> {
     /// The objects on a disk.
     pub fn new(disk: D) -> Self {
-        Self { disk, known: Mutex::new(BTreeSet::new()) }
+        Self { disk, known: Mutex::new(BTreeSet::new()), protection: Protection::Off }
+    }
+
+    /// The same, with final objects protected.
+    pub fn with_protection(self, protection: Protection) -> Self {
+        Self { protection, ..self }
     }
 
     /// Removes what writes left behind that a crash cut short. Not while anybody else writes.
@@ -155,6 +166,10 @@ impl<D: Disk> Store for DiskStore<D> {
         self.disk.remove_directory(directory).map_err(failed("remove", directory))
     }
 
+    fn seal(&self, names: &[&str]) -> Result<(), StoreError> {
+        names.iter().try_for_each(|name| self.disk.protect(name, self.protection).map_err(failed("protect", name)))
+    }
+
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
         self.disk.list(directory).map_err(failed("list", directory))
     }
@@ -174,6 +189,6 @@ fn parent(path: &str) -> &str {
     path.rfind('/').map_or("", |end| &path[..end])
 }
 
-fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
+pub(crate) fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
     move |source| StoreError { action, name: name.to_owned(), source }
 }

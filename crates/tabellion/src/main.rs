@@ -8,6 +8,7 @@ mod external;
 mod failure;
 mod indexer;
 mod metrics;
+mod mirror;
 mod notary;
 mod pipeline;
 mod policy;

@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     log_size: Gauge,
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
+    mirror_size: Gauge,
+    mirror_failures: Counter,
 }
 
 impl Metrics {
@@ -64,6 +66,8 @@ impl Metrics {
             log_size: Gauge::default(),
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
+            mirror_size: Gauge::default(),
+            mirror_failures: Counter::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -85,7 +89,17 @@ impl Metrics {
         r.register("log_size", "Published entries", metrics.log_size.clone());
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
+        r.register("mirror_size", "Entries in the second copy of the log", metrics.mirror_size.clone());
+        r.register("mirror_failures", "Rounds in which the second copy was not made", metrics.mirror_failures.clone());
         metrics
+    }
+
+    pub(crate) fn mirrored(&self, size: u64) {
+        self.mirror_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn mirror_failed(&self) {
+        self.mirror_failures.inc();
     }
 
     pub(crate) fn exchange_ended(&self, upstream: &str, outcome: &'static str, redacted: bool) {

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use tabellion_evidence::entry::{Kind, Outcome};
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
 use tabellion_ledger::{Ledger, Options};
-use tabellion_store::{DiskStore, RealDisk, Store};
+use tabellion_store::{DiskStore, Protection, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::config::Config;
+use crate::config::{Config, Protect};
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
+use crate::mirror;
 use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
 use crate::policy;
@@ -49,6 +50,7 @@ impl Server {
     /// Opens the log and starts listening.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let metrics = Arc::new(Metrics::new());
+        let mirror = mirror::continuous(config).await?;
         let notary = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
 
@@ -85,6 +87,7 @@ impl Server {
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
+        let mirror = mirror.map(|mirror| mirror.spawn(notary.ledger().clone(), notary.metrics.clone()));
         let running = tokio::spawn(async move {
             let _ = gateway_done.await;
             // Exchanges may go on for a moment after their connections have ended: to be recorded.
@@ -94,6 +97,9 @@ impl Server {
             }
             console_done.abort();
             indexer.abort();
+            if let Some(mirror) = mirror {
+                mirror.stop().await;
+            }
         });
         let data = config.data.clone();
         let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, notary, data };
@@ -128,6 +134,11 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Notary>, Failure> 
     let options = Options {
         origin: config.origin(),
         publish_every: Duration::from_millis(config.ledger.publish_ms),
+        protection: match config.ledger.protect {
+            Protect::Off => Protection::Off,
+            Protect::ReadOnly => Protection::ReadOnly,
+            Protect::Immutable => Protection::Immutable,
+        },
         ..Options::default()
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;

@@ -3,6 +3,8 @@
 mod bench;
 mod demo;
 mod detect;
+mod doctor;
+mod mirror;
 mod prove;
 mod search;
 mod serve;
@@ -32,6 +34,8 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Search(args) => search::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Mirror(args) => mirror::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

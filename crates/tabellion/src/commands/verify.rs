@@ -10,11 +10,13 @@ use tabellion_audit::{DirectorySource, Options, Phase, ProofReport, Report, Sour
 use tabellion_evidence::note::VerifierKey;
 use tabellion_gateway::dialect::Kind;
 use tabellion_gateway::{Upstream, Upstreams, read_body};
+use tabellion_store::BucketSettings;
 
 use super::serve::runtime;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::mirror;
 use crate::{Ended, said_no, ui};
 
 /// How every tlog-proof begins.
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         return Err(Failure::usage("--quorum asks for more witnesses than --witness names"));
     }
     let report = match &args.target {
+        Some(url) if BucketSettings::is_bucket(url) => check(&mirror::bucket_source(&config, url)?, &options)?,
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => remote(url, &options)?,
         Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args.json),
         Some(directory) => directory_report(Path::new(directory), &options)?,
