@@ -25,6 +25,8 @@
 
 mod catalog;
 mod edge;
+#[cfg(test)]
+mod faults;
 mod filter;
 mod mirror;
 mod publish;
@@ -593,8 +595,16 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
                 shared.sequencer_wakes.notify_one();
             }
             // Everything stays durable in the write-ahead log, and is tried again. Appends are refused once too much
-            // waits.
-            Err(_) => shared.failing.store(true, Ordering::Relaxed),
+            // waits; or at once when a sync failed, which is not tried again.
+            Err(error) => {
+                shared.failing.store(true, Ordering::Relaxed);
+                if matches!(&error, LedgerError::Store(error) if error.needs_restart()) {
+                    let mut queue = shared.lock();
+                    queue.failed = true;
+                    queue.closed = true;
+                    shared.sequencer_wakes.notify_one();
+                }
+            }
         }
         if last_round && (taken.is_empty() || shared.failing.load(Ordering::Relaxed)) {
             return;

@@ -210,6 +210,9 @@ impl Mirror {
         round: &mut Round,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(), MirrorError> {
+        if old.is_some_and(|old| old.size == new.size) {
+            return Ok(());
+        }
         let mut edge = self.start(old, new)?;
         let mut objects = Objects::default();
         let mut packs = match edge.size() < new.size {

@@ -119,7 +119,7 @@ impl<D: Disk> Wal<D> {
     /// sync would report as fine, so nobody may write any more.
     pub(crate) fn append(&mut self, first: u64, records: &[Record]) -> Result<(), Failure> {
         if self.current.as_ref().is_none_or(|segment| segment.end >= SEGMENT_BYTES) {
-            self.start_segment(first).map_err(Failure::Refused)?;
+            self.start_segment(first)?;
         }
         let segment = self.current.as_mut().expect("a segment was just started");
         let batch = &mut self.batch;
@@ -143,15 +143,16 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    fn start_segment(&mut self, first: u64) -> io::Result<()> {
+    fn start_segment(&mut self, first: u64) -> Result<(), Failure> {
         let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+        getrandom::fill(&mut nonce).map_err(|error| Failure::Refused(io::Error::other(error)))?;
         let path = path(first);
-        let file = self.disk.create(&path)?;
-        file.reserve(RESERVE_BYTES)?;
-        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat())?;
-        file.sync()?;
-        self.disk.sync_directory("wal")?;
+        let file = self.disk.create(&path).map_err(Failure::Refused)?;
+        file.reserve(RESERVE_BYTES).map_err(Failure::Refused)?;
+        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat()).map_err(Failure::Refused)?;
+        // A sync is not tried twice: the second could call a success what the first has lost.
+        file.sync().map_err(|_| Failure::Unknown)?;
+        self.disk.sync_directory("wal").map_err(|_| Failure::Unknown)?;
         if let Some(old) = self.current.take() {
             self.older.push(old.first);
         }

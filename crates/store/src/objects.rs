@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Disk, DiskFile, Protection};
 
@@ -21,7 +22,19 @@ impl StoreError {
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
+
+    /// Whether a sync failed, now or before. Nobody knows then what the disk holds, and asking it again would not tell: an
+    /// operating system reports such a failure once, forgets it, and calls the next sync a success. Nothing more is
+    /// written through this store; what is there is found out by opening it again.
+    pub fn needs_restart(&self) -> bool {
+        self.source.get_ref().is_some_and(|source| source.is::<SyncFailed>())
+    }
 }
+
+/// See [`StoreError::needs_restart`].
+#[derive(Debug, thiserror::Error)]
+#[error("a sync failed, so that nothing more is written until a restart")]
+struct SyncFailed(#[source] Option<io::Error>);
 
 /// Named objects; a name is a relative path with `/`.
 pub trait Store: Send + Sync {
@@ -54,12 +67,14 @@ pub struct DiskStore<D> {
     /// Directories that are known to exist durably. Only a cache.
     known: Mutex<BTreeSet<String>>,
     protection: Protection,
+    /// A sync failed.
+    failed: AtomicBool,
 }
 
 impl<D: Disk> DiskStore<D> {
     /// The objects on a disk.
     pub fn new(disk: D) -> Self {
-        Self { disk, known: Mutex::new(BTreeSet::new()), protection: Protection::Off }
+        Self { disk, known: Mutex::new(BTreeSet::new()), protection: Protection::Off, failed: AtomicBool::new(false) }
     }
 
     /// The same, with final objects protected.
@@ -72,6 +87,14 @@ impl<D: Disk> DiskStore<D> {
         self.remove_all(TEMPORARY)
     }
 
+    /// Passes on the outcome of a sync, and remembers a failed one.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        outcome.map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            io::Error::new(error.kind(), SyncFailed(Some(error)))
+        })
+    }
+
     /// Creates the directories above a name and makes them durable.
     fn make_parents(&self, name: &str) -> io::Result<()> {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -82,7 +105,7 @@ impl<D: Disk> DiskStore<D> {
             }
             // Also when it was there already: whoever made it may have died before its name was durable.
             self.disk.create_directory(directory)?;
-            self.disk.sync_directory(parent(directory))?;
+            self.synced(self.disk.sync_directory(parent(directory)))?;
             known.insert(directory.to_owned());
         }
         Ok(())
@@ -93,7 +116,13 @@ impl<D: Disk> DiskStore<D> {
     ///    commits for all who wait, so that a thousand take a fifth of the time that one after the other takes.
     /// 2. Rename each to its name. This is the commit point of each.
     /// 3. Sync the directories, each once. A crash before it: the object may or may not be there. After it: it is.
+    ///
+    /// A sync that fails, in 1, in 3 or of a new directory, is the last: see [`StoreError::needs_restart`].
     fn write(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Relaxed) {
+            let error = io::Error::other(SyncFailed(None));
+            return Err(failed("write", objects.first().map_or("nothing", |(name, _)| name))(error));
+        }
         let mut directories = BTreeSet::new();
         for (name, _) in objects {
             self.make_parents(name).map_err(failed("write", name))?;
@@ -102,7 +131,7 @@ impl<D: Disk> DiskStore<D> {
         let write_all = |objects: &[(&str, &[u8])]| {
             objects.iter().try_for_each(|(name, bytes)| {
                 let file = self.disk.create(&temporary(name)).map_err(failed("write", name))?;
-                file.write_at(0, bytes).and_then(|()| file.sync()).map_err(failed("write", name))
+                file.write_at(0, bytes).and_then(|()| self.synced(file.sync())).map_err(failed("write", name))
             })
         };
         if objects.len() < 2 * WRITERS {
@@ -119,7 +148,7 @@ impl<D: Disk> DiskStore<D> {
             directories.insert(parent(name));
         }
         for directory in directories {
-            self.disk.sync_directory(directory).map_err(failed("sync", directory))?;
+            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))?;
         }
         Ok(())
     }

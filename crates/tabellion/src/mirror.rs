@@ -128,6 +128,7 @@ fn bucket(config: &Config, url: &str, retention: Option<Duration>) -> Result<Buc
         region: given(&config.mirror.region),
         retention,
         timeout: Duration::from_secs(config.mirror.timeout_s),
+        options: Vec::new(),
     };
     BucketStore::open(&settings).map_err(|error| Failure::usage("the bucket cannot be used").because(error))
 }

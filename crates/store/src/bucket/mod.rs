@@ -183,10 +183,7 @@ impl Bucket {
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
-        match self.objects.delete(&Path::from(self.at(name))).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.delete(&self.at(name)).await
     }
 }
 

@@ -216,6 +216,16 @@ impl Bucket {
         Ok(versions.into_iter().next().filter(|version| version != "null"))
     }
 
+    /// Deletes an object's name; not an error when there is none.
+    pub(super) async fn delete(&self, at: &str) -> io::Result<()> {
+        let answer = self.ask(self.cloud.delete(at, None)).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(()),
+            status if status.is_success() => Ok(()),
+            status => Err(refused(status)),
+        }
+    }
+
     pub(super) async fn hold(&self, at: &str, on: bool) -> io::Result<()> {
         let facts = self.facts(at, None).await?.ok_or(io::ErrorKind::NotFound)?;
         let version = facts.version.as_deref();

@@ -29,6 +29,8 @@ pub struct BucketSettings {
     pub retention: Option<Duration>,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Settings of the provider's, by the names that `object_store` gives them, over those of the environment.
+    pub options: Vec<(String, String)>,
 }
 
 /// Why a bucket cannot be used, before anything was asked of it.
@@ -96,6 +98,9 @@ impl BucketSettings {
             "s3" => {
                 use object_store::aws::AmazonS3ConfigKey as Key;
                 let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
+                for (key, value) in &self.options {
+                    builder = builder.with_config(key.parse().map_err(SettingsError::Provider)?, value);
+                }
                 if let Some(region) = &self.region {
                     builder = builder.with_region(region);
                 }
@@ -120,6 +125,9 @@ impl BucketSettings {
                     .with_bucket_name(bucket)
                     .with_retry(retry)
                     .with_http_connector(connector);
+                for (key, value) in &self.options {
+                    builder = builder.with_config(key.parse().map_err(SettingsError::Provider)?, value);
+                }
                 if let Some(endpoint) = &endpoint {
                     builder = builder
                         .with_base_url(endpoint)
@@ -135,6 +143,9 @@ impl BucketSettings {
             _ => {
                 use object_store::azure::AzureConfigKey as Key;
                 let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry);
+                for (key, value) in &self.options {
+                    builder = builder.with_config(key.parse().map_err(SettingsError::Provider)?, value);
+                }
                 let account = builder.get_config_value(&Key::AccountName).ok_or(SettingsError::Account)?;
                 if let Some(endpoint) = &endpoint {
                     builder = builder.with_endpoint(endpoint.clone()).with_allow_http(http);
