@@ -418,6 +418,13 @@ impl Drop for Ledger {
     }
 }
 
+/// For `fuzz/`: reads a segment of the write-ahead log.
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub fn fuzz_wal(data: &[u8]) {
+    wal::fuzz(data);
+}
+
 /// Where the catalog of a data directory lies.
 pub fn catalog_path(data: &Path) -> PathBuf {
     data.join("index/catalog.db")

@@ -38,7 +38,20 @@ fn help_lists_every_command() {
     let here = tempfile::tempdir().unwrap();
     let said = tabellion(here.path(), &["--help"], "");
     assert_eq!(said.code, 0);
-    for command in ["serve", "demo", "detect", "redact", "verify", "search", "show", "prove", "bench", "completions"] {
+    for command in [
+        "serve",
+        "demo",
+        "detect",
+        "redact",
+        "verify",
+        "search",
+        "show",
+        "prove",
+        "mirror",
+        "doctor",
+        "bench",
+        "completions",
+    ] {
         assert!(said.out.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not listed");
         assert_eq!(tabellion(here.path(), &[command, "--help"], "").code, 0, "{command}");
     }

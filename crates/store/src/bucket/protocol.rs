@@ -209,6 +209,10 @@ impl Bucket {
     async fn oldest(&self, at: &str) -> io::Result<Option<String>> {
         let Some(request) = self.cloud.versions(at) else { return Ok(None) };
         let answer = self.ask(request).await?;
+        if matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+            // It knows no versions, so the newest is the only one.
+            return Ok(None);
+        }
         if !answer.status.is_success() {
             return Err(refused(answer.status));
         }

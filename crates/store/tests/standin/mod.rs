@@ -1,7 +1,7 @@
 //! A small store that speaks as much of S3, Google Cloud Storage and Azure Blob as `tabellion_store` says to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
