@@ -418,7 +418,7 @@ impl FaultyStore {
     fn write(
         &self,
         names: &[(&str, &[u8])],
-        run: &dyn Fn(&[(&str, &[u8])]) -> Result<(), StoreError>,
+        run: impl Fn(&[(&str, &[u8])]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.log.lock().unwrap().extend(names.iter().map(|(name, _)| (*name).to_owned()));
         if !self.now() {
@@ -455,10 +455,10 @@ impl Store for FaultyStore {
         self.inner.read_range(name, offset, length)
     }
     fn create(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
-        self.write(objects, &|objects| self.inner.create(objects))
+        self.write(objects, |objects| self.inner.create(objects))
     }
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.write(&[(name, bytes)], &|objects| {
+        self.write(&[(name, bytes)], |objects| {
             objects.iter().try_for_each(|(name, bytes)| self.inner.replace(name, bytes))
         })
     }

@@ -4,7 +4,9 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tabellion_audit::StoreSource;
@@ -214,75 +216,70 @@ pub(crate) async fn continuous(config: &Config) -> Result<Option<Continuous>, Fa
     proving.await.map_err(|_| Failure::internal("trying the bucket did not end"))?
 }
 
-/// A mirror that runs.
+/// A mirror that runs, on a thread of its own: a bucket that does not answer must not keep the process from ending.
 pub(crate) struct Running {
-    stop: watch::Sender<bool>,
-    done: tokio::task::JoinHandle<()>,
+    /// Dropped to end it.
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Running {
-    /// Ends it, after the round that is under way.
-    pub(crate) async fn stop(self) {
-        self.stop.send_replace(true);
-        let _ = self.done.await;
+    /// Ends it, after the round that is under way, or after a while without it. (What a round leaves undone, the next one does.)
+    pub(crate) async fn stop(self, grace: Duration) {
+        drop(self.stop);
+        let deadline = Instant::now() + grace;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
 impl Continuous {
-    pub(crate) fn spawn(self, ledger: Arc<Ledger>, metrics: Arc<Metrics>) -> Running {
-        let (stop, mut stopped) = watch::channel(false);
-        let done = tokio::spawn(async move {
-            let mut published = ledger.published();
-            let Self { target, to, data, every, mut proved } = self;
-            let target = Arc::new(target);
-            let mut copier: Option<Copier> = None;
-            loop {
-                let (taken, target, to, data) = (copier.take(), target.clone(), to.clone(), data.clone());
-                // Asynchronous work stays free for those who wait for an answer.
-                let round = tokio::task::spawn_blocking(move || {
-                    if !proved {
-                        target.prove()?;
-                    }
-                    let mut copier = match taken {
-                        Some(copier) => copier,
-                        None => Copier::new(&data, &to, &target)?,
-                    };
-                    let round = copier.round(&|_, _| {});
-                    Ok::<_, Failure>((copier, round))
-                });
-                match round.await {
-                    Ok(Ok((back, Ok(round)))) => {
-                        proved = true;
-                        copier = Some(back);
-                        metrics.mirrored(round.size);
-                    }
-                    Ok(Ok((back, Err(error)))) => {
-                        proved = true;
-                        copier = Some(back);
-                        report(&metrics, &error.into());
-                    }
-                    Ok(Err(failure)) => report(&metrics, &failure),
-                    Err(_) => return,
+    pub(crate) fn spawn(self, ledger: &Ledger, metrics: Arc<Metrics>) -> Result<Running, Failure> {
+        let (stop, stopped) = mpsc::channel();
+        let published = ledger.published();
+        let thread =
+            std::thread::Builder::new().name("mirror".into()).spawn(move || self.run(published, &stopped, &metrics));
+        let thread = thread.map_err(|error| Failure::environment("cannot start threads").because(error))?;
+        Ok(Running { stop, thread })
+    }
+
+    fn run(mut self, mut published: watch::Receiver<u64>, stopped: &mpsc::Receiver<()>, metrics: &Metrics) {
+        let mut copier = None;
+        loop {
+            published.borrow_and_update();
+            let failed = match self.round(&mut copier) {
+                Ok(round) => {
+                    metrics.mirrored(round.size);
+                    false
                 }
-                published.borrow_and_update();
-                tokio::select! {
-                    () = tokio::time::sleep(every) => {}
-                    _ = stopped.changed() => return,
+                Err(failure) => {
+                    metrics.mirror_failed();
+                    tracing::error!(%failure, "the log was not mirrored");
+                    true
                 }
-                // Nothing new needs no round; a failed one is tried again.
-                if copier.is_some() && !published.has_changed().unwrap_or(false) {
-                    tokio::select! {
-                        changed = published.changed() => if changed.is_err() { return },
-                        _ = stopped.changed() => return,
-                    }
+            };
+            // Nothing new needs no round; one that failed is tried again.
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(self.every) {
+                if failed || published.has_changed().unwrap_or(false) {
+                    break;
                 }
             }
-        });
-        Running { stop, done }
+            if matches!(stopped.try_recv(), Err(TryRecvError::Disconnected)) {
+                return;
+            }
+        }
     }
-}
 
-fn report(metrics: &Metrics, failure: &Failure) {
-    metrics.mirror_failed();
-    tracing::error!(%failure, "the log was not mirrored");
+    fn round(&mut self, copier: &mut Option<Copier>) -> Result<Round, Failure> {
+        if !self.proved {
+            self.target.prove()?;
+            self.proved = true;
+        }
+        let copier = match copier {
+            Some(copier) => copier,
+            None => copier.insert(Copier::new(&self.data, &self.to, &self.target)?),
+        };
+        Ok(copier.round(&|_, _| {})?)
+    }
 }

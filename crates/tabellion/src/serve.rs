@@ -87,7 +87,7 @@ impl Server {
             tokio::spawn(async move { serve.await })
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
-        let mirror = mirror.map(|mirror| mirror.spawn(notary.ledger().clone(), notary.metrics.clone()));
+        let mirror = mirror.map(|mirror| mirror.spawn(notary.ledger(), notary.metrics.clone())).transpose()?;
         let running = tokio::spawn(async move {
             let _ = gateway_done.await;
             // Exchanges may go on for a moment after their connections have ended: to be recorded.
@@ -98,7 +98,7 @@ impl Server {
             console_done.abort();
             indexer.abort();
             if let Some(mirror) = mirror {
-                mirror.stop().await;
+                mirror.stop(limits.grace).await;
             }
         });
         let data = config.data.clone();

@@ -136,3 +136,31 @@ fn the_doctor_finds_keys_that_others_can_read_and_a_copy_on_the_same_disk() {
     checkpoint.set_modified(ahead).unwrap();
     assert_eq!(state(&ask(), "clock"), "failed");
 }
+
+#[test]
+fn a_bucket_that_is_away_keeps_the_server_neither_from_recording_nor_from_stopping() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let standin = StandIn::start();
+    // Takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let config = format!(
+        "[mirror]\nto = \"s3://bucket/log\"\nendpoint = {endpoint:?}\nregion = \"us-east-1\"\nretention_days = 1\n\
+         every_s = 1\ntimeout_s = 1\n"
+    );
+    let setup = Setup::new(&data, &standin.url()).configured(&config);
+    let mut server = setup.with("AWS_ACCESS_KEY_ID", "key").with("AWS_SECRET_ACCESS_KEY", "secret").start();
+    let answer = Request::post("/v1/chat/completions", chat("m", "hello", false)).send(server.gateway);
+    assert_eq!(answer.status, 200);
+    eventually("a round to fail", || {
+        let metrics = Request::get("/metrics").send(server.console);
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        text.lines()
+            .any(|line| line.starts_with("tabellion_mirror_failures_total ") && !line.ends_with(" 0"))
+            .then_some(())
+    });
+    server.stop();
+    assert!(server.said().contains("the bucket is away"), "{}", server.said());
+    common::verify(&data);
+}
