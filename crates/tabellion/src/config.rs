@@ -479,6 +479,8 @@ mod tests {
                 "[gateway]\nconnections_max = \"x\"",
                 "the setting `gateway.connections_max` must be of the same kind as its default",
             ),
+            ("[mirror]\nevery_s = 0", "the setting `mirror.every_s` must be more than 0"),
+            ("[ledger]\nprotect = \"x\"", "the setting `ledger.protect` must be off, read_only or immutable"),
             ("a = \n", "line 1 of the configuration is no TOML"),
             (
                 "[[upstream]]\nname = \"x\"\nkid = \"openai\"",
