@@ -57,8 +57,7 @@ impl Edge {
     /// The edge of a tree that is in the store.
     pub(crate) fn load(reader: &Reader, size: u64) -> Result<Self, LedgerError> {
         let tiles = reader.tiles();
-        let frontier = tree::frontier(size, &tiles).map_err(tree_error)?;
-        let mut edge = Self { frontier, tiles: Vec::new(), bundle: Arc::default() };
+        let mut edge = Self { frontier: Frontier::new(), tiles: Vec::new(), bundle: Arc::default() };
         for level in 0_u8.. {
             let Some(above) = size.checked_shr(8 * u32::from(level)).filter(|&above| above > 0) else { break };
             let width = tile::partial_width(size, level);
@@ -67,10 +66,16 @@ impl Edge {
             } else {
                 let mut bytes = tiles.tile(level, above / tile::WIDTH, width)?;
                 bytes.truncate(usize::from(width) * 32);
+                if bytes.len() != usize::from(width) * 32 {
+                    return Err(LedgerError::Diverged);
+                }
                 bytes.chunks_exact(32).map(|hash| Hash(hash.try_into().expect("32 bytes"))).collect()
             };
             edge.tiles.push(hashes);
         }
+        // From what was read, and not read again: so that whoever compares the root knows that the hashes which the next
+        // tiles begin with are those of this tree.
+        edge.frontier = tree::frontier(size, &Loaded(&edge.tiles)).map_err(tree_error)?;
         if tile::partial_width(size, 0) > 0 {
             // What is not in the tiles must not get into a bundle that the next checkpoint vouches for.
             let entries = reader.entries(size / tile::WIDTH, size)?;
@@ -148,5 +153,17 @@ impl Edge {
             put_tile(id, hashes);
         }
         replaced
+    }
+}
+
+/// The rightmost tiles, which are all that a frontier is made of.
+struct Loaded<'a>(&'a [Vec<Hash>]);
+
+impl Tiles for Loaded<'_> {
+    type Error = LedgerError;
+
+    fn tile(&self, level: u8, _index: u64, _width: u16) -> Result<Vec<u8>, LedgerError> {
+        let hashes = self.0.get(usize::from(level)).map_or(&[][..], Vec::as_slice);
+        Ok(hashes.iter().flat_map(|hash| hash.0).collect())
     }
 }

@@ -27,7 +27,10 @@
 
 mod catalog;
 mod edge;
+#[cfg(test)]
+mod faults;
 mod filter;
+mod mirror;
 mod publish;
 mod read;
 mod receipt;
@@ -50,10 +53,11 @@ use std::time::{Duration, Instant};
 
 use tabellion_evidence::tile::ENTRY_BYTES_MAX;
 use tabellion_evidence::tree::{self, Hash};
-use tabellion_store::{Disk, DiskStore, RealDisk, Store, StoreError};
+use tabellion_store::{Disk, DiskStore, Protection, RealDisk, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
+pub use mirror::{Mirror, MirrorError, Round};
 pub use read::{Reader, StoreTiles};
 pub use receipt::ReceiptSigner;
 pub use witnessing::{Answers, Witnesses, Witnessing};
@@ -209,6 +213,8 @@ pub struct Options {
     pub catalog: Option<PathBuf>,
     /// Who cosigns the checkpoints.
     pub witnessing: Option<Witnessing>,
+    /// What is done to the files of full tiles, full bundles and packs once they are published.
+    pub protection: Protection,
 }
 
 impl Default for Options {
@@ -220,6 +226,7 @@ impl Default for Options {
             unpublished_bytes_max: 64 << 20,
             catalog: None,
             witnessing: None,
+            protection: Protection::Off,
         }
     }
 }
@@ -461,6 +468,13 @@ impl Drop for Ledger {
     }
 }
 
+/// For `fuzz/`: reads a segment of the write-ahead log.
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub fn fuzz_wal(data: &[u8]) {
+    wal::fuzz(data);
+}
+
 /// Where the catalog of a data directory lies.
 pub fn catalog_path(data: &Path) -> PathBuf {
     data.join("index/catalog.db")
@@ -495,7 +509,7 @@ fn recover<D: Disk + Clone + 'static>(
     keys: impl Store + 'static,
     options: &Options,
 ) -> Result<Recovered<D>, LedgerError> {
-    let store = DiskStore::new(data.clone());
+    let store = DiskStore::new(data.clone()).with_protection(options.protection);
     store.clean()?;
     let store: Arc<dyn Store> = Arc::new(store);
     let reader = Reader::new(store.clone());
@@ -658,8 +672,16 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
                 shared.sequencer_wakes.notify_one();
             }
             // Everything stays durable in the write-ahead log, and is tried again. Appends are refused once too much
-            // waits.
-            Err(_) => shared.failing.store(true, Ordering::Relaxed),
+            // waits; or at once when a sync failed, which is not tried again.
+            Err(error) => {
+                shared.failing.store(true, Ordering::Relaxed);
+                if matches!(&error, LedgerError::Store(error) if error.needs_restart()) {
+                    let mut queue = shared.lock();
+                    queue.failed = true;
+                    queue.closed = true;
+                    shared.sequencer_wakes.notify_one();
+                }
+            }
         }
         if last_round && (taken.is_empty() || shared.failing.load(Ordering::Relaxed)) {
             return;

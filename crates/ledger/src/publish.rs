@@ -172,6 +172,12 @@ impl Publisher {
                 catalog.catch_up_to(&self.reader, self.edge.size())?;
             }
         }
+        // Published, so nobody writes them again; partial tiles are still removed. A crash right before leaves some
+        // unprotected, which costs no promise.
+        let sealed: Vec<&str> =
+            self.objects.iter().map(|(name, _)| name).filter(|name| !name.contains(".p/")).collect();
+        self.reader.store().seal(&sealed)?;
+        self.objects.clear();
         while let Some(directory) = self.replaced.last() {
             self.reader.store().remove_all(directory)?;
             self.replaced.pop();

@@ -13,7 +13,7 @@ use super::*;
 
 /// The directory `keys/` of a disk, so that data and keys lose power together.
 #[derive(Clone)]
-struct Keys(SimDisk);
+pub(super) struct Keys(pub(super) SimDisk);
 
 impl Keys {
     fn at(path: &str) -> String {
@@ -49,23 +49,23 @@ impl Disk for Keys {
 }
 
 /// A disk on which the keys directory was made before, as `Ledger::open` does.
-fn disk() -> SimDisk {
+pub(super) fn disk() -> SimDisk {
     let disk = SimDisk::new();
     disk.create_directory("keys").unwrap();
     disk.sync_directory("").unwrap();
     disk
 }
 
-fn open(disk: &SimDisk) -> Result<Recovered<SimDisk>, LedgerError> {
+pub(super) fn open(disk: &SimDisk) -> Result<Recovered<SimDisk>, LedgerError> {
     recover(disk.clone(), DiskStore::new(Keys(disk.clone())), &Options::default())
 }
 
-fn append(entry: &str, parts: &[&str]) -> Append {
+pub(super) fn append(entry: &str, parts: &[&str]) -> Append {
     Append { entry: entry.as_bytes().to_vec(), parts: parts.iter().map(|part| Part::new(part.as_bytes())).collect() }
 }
 
 /// What the published log holds, after everything in it was recomputed.
-fn contents(disk: &SimDisk) -> (Vec<String>, Vec<String>) {
+pub(super) fn contents(disk: &SimDisk) -> (Vec<String>, Vec<String>) {
     let reader = Reader::new(Arc::new(DiskStore::new(disk.clone())));
     let Ok(checkpoint) = reader.checkpoint() else { return Default::default() };
     let mut frontier = Frontier::new();
@@ -92,7 +92,7 @@ fn contents(disk: &SimDisk) -> (Vec<String>, Vec<String>) {
 }
 
 /// Appends and publishes until the power goes. Returns which entries were acknowledged.
-fn history(disk: &SimDisk) -> Vec<&'static str> {
+pub(super) fn history(disk: &SimDisk) -> Vec<&'static str> {
     let mut acknowledged = Vec::new();
     let Ok(Recovered { mut sequencer, mut publisher }) = open(disk) else { return acknowledged };
     let mut steps = || -> Option<()> {
@@ -114,7 +114,7 @@ fn history(disk: &SimDisk) -> Vec<&'static str> {
     acknowledged
 }
 
-const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(super) const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
 const PARTS: [&str; 5] = ["p", "q", "q", "r", "s"];
 
 /// Every fate of few pending changes (lost, kept, torn); of more, every choice of lost and kept; of many, a choice

@@ -119,7 +119,7 @@ impl<D: Disk> Wal<D> {
     /// sync would report as fine, so nobody may write any more.
     pub(crate) fn append(&mut self, first: u64, records: &[Record]) -> Result<(), Failure> {
         if self.current.as_ref().is_none_or(|segment| segment.end >= SEGMENT_BYTES) {
-            self.start_segment(first).map_err(Failure::Refused)?;
+            self.start_segment(first)?;
         }
         let segment = self.current.as_mut().expect("a segment was just started");
         let batch = &mut self.batch;
@@ -143,15 +143,16 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    fn start_segment(&mut self, first: u64) -> io::Result<()> {
+    fn start_segment(&mut self, first: u64) -> Result<(), Failure> {
         let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+        getrandom::fill(&mut nonce).map_err(|error| Failure::Refused(io::Error::other(error)))?;
         let path = path(first);
-        let file = self.disk.create(&path)?;
-        file.reserve(RESERVE_BYTES)?;
-        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat())?;
-        file.sync()?;
-        self.disk.sync_directory("wal")?;
+        let file = self.disk.create(&path).map_err(Failure::Refused)?;
+        file.reserve(RESERVE_BYTES).map_err(Failure::Refused)?;
+        file.write_at(0, &[&SEGMENT_MAGIC[..], &nonce].concat()).map_err(Failure::Refused)?;
+        // A sync is not tried twice: the second could call a success what the first has lost.
+        file.sync().map_err(|_| Failure::Unknown)?;
+        self.disk.sync_directory("wal").map_err(|_| Failure::Unknown)?;
         if let Some(old) = self.current.take() {
             self.older.push(old.first);
         }
@@ -264,7 +265,17 @@ fn read_segment(
 ) -> Result<u64, WalError> {
     let Some(file) = disk.open(&path(first))? else { return Ok(first) };
     let length = file.length()? as usize;
-    let bytes = file.read_at(0, length)?;
+    parse_segment(&file.read_at(0, length)?, first, end, from, records)
+}
+
+/// The same for a segment's bytes.
+fn parse_segment(
+    bytes: &[u8],
+    first: u64,
+    end: Option<u64>,
+    from: u64,
+    records: &mut Vec<Record>,
+) -> Result<u64, WalError> {
     let mut next = first;
     let mut offset = SEGMENT_HEAD;
     let nonce: [u8; 16] = match bytes.get(..SEGMENT_HEAD) {
@@ -308,6 +319,43 @@ fn later_batch(nonce: &[u8; 16], bytes: &[u8], next: u64) -> bool {
         at += 1;
     }
     false
+}
+
+/// What whoever can write to `wal/` can make of a segment: anything, be it with checksums that are right.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(data: &[u8]) {
+    let parse = |segment: &[u8]| {
+        let mut records = Vec::new();
+        if let Ok(next) = parse_segment(segment, 0, None, 0, &mut records) {
+            assert_eq!(next, records.len() as u64);
+        }
+        let _ = parse_segment(segment, 0, Some(2), 1, &mut records);
+    };
+    parse(data);
+    let nonce = [7; 16];
+    let mut segment = [&SEGMENT_MAGIC[..], &nonce].concat();
+    let mut next = 0;
+    // Bodies that end in 0xff, each claiming to have up to three entries.
+    for body in data.split(|&byte| byte == 0xff).take(64) {
+        let entries = body.len() as u32 % 4;
+        let mut batch = vec![0; BATCH_HEAD];
+        batch[..4].copy_from_slice(BATCH_MAGIC);
+        batch[4..8].copy_from_slice(&(body.len() as u32).to_be_bytes());
+        batch[8..16].copy_from_slice(&u64::to_be_bytes(next));
+        batch[16..20].copy_from_slice(&entries.to_be_bytes());
+        let crc = checksum(&nonce, &batch[..20], body);
+        batch[20..24].copy_from_slice(&crc.to_be_bytes());
+        batch.extend_from_slice(body);
+        if let Some((first, records, length)) = decode(&nonce, &batch) {
+            assert_eq!((first, length), (next, batch.len()));
+            let mut again = Vec::new();
+            encode(&mut again, &nonce, first, &records);
+            assert_eq!(again, batch, "there is one way to write what was read");
+            next += records.len() as u64;
+        }
+        segment.extend_from_slice(&batch);
+        parse(&segment);
+    }
 }
 
 #[cfg(test)]

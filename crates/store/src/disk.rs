@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// An open file. Offsets and lengths are in bytes.
@@ -39,6 +39,23 @@ pub trait Disk: Send + Sync {
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &str) -> io::Result<()>;
+    /// Keeps a file from being changed by accident, as far as the disk can: see [`Protection`]. Not part of any promise.
+    fn protect(&self, _path: &str, _protection: Protection) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is done to the files of objects that nobody changes any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    #[default]
+    Off,
+    /// They are made readable only. Their owner can undo that; slips of the hand it stops.
+    ReadOnly,
+    /// Also the file system's immutable attribute (`chattr +i`), where the file system has it and the process may set
+    /// it (`CAP_LINUX_IMMUTABLE`); otherwise only readable. Root can undo that too, but has to mean it.
+    Immutable,
 }
 
 /// A directory of the operating system's file system.
@@ -168,5 +185,59 @@ impl Disk for RealDisk {
 
     fn sync_directory(&self, path: &str) -> io::Result<()> {
         File::open(self.at(path))?.sync_all()
+    }
+
+    fn protect(&self, path: &str, protection: Protection) -> io::Result<()> {
+        if protection == Protection::Off {
+            return Ok(());
+        }
+        let file = File::open(self.at(path))?;
+        file.set_permissions(fs::Permissions::from_mode(0o400))?;
+        if protection == Protection::Immutable {
+            match set_immutable(&file, true) {
+                // What `Protection::Immutable` says of it.
+                Err(error)
+                    if matches!(
+                        rustix::io::Errno::from_io_error(&error),
+                        Some(
+                            rustix::io::Errno::PERM
+                                | rustix::io::Errno::ACCESS
+                                | rustix::io::Errno::NOTTY
+                                | rustix::io::Errno::OPNOTSUPP
+                                | rustix::io::Errno::NOSYS
+                                | rustix::io::Errno::INVAL
+                        )
+                    ) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_immutable(file: &File, on: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::ioctl_getflags(file)?;
+    flags.set(rustix::fs::IFlags::IMMUTABLE, on);
+    Ok(rustix::fs::ioctl_setflags(file, flags)?)
+}
+
+impl RealDisk {
+    /// Whether files here can be made immutable, found out by doing it to one that is removed again.
+    ///
+    /// # Errors
+    ///
+    /// No file can be made here at all.
+    pub fn can_make_immutable(&self) -> io::Result<bool> {
+        let path = self.root.join(".immutable-probe");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let could = set_immutable(&file, true).is_ok();
+        let held = could && fs::remove_file(&path).is_err();
+        if could {
+            set_immutable(&file, false)?;
+        }
+        if held || !could {
+            fs::remove_file(&path)?;
+        }
+        Ok(held)
     }
 }

@@ -13,10 +13,14 @@
 //!
 //! Whoever can write to the disk can change every object. This crate detects nothing; `verify` does.
 
+#[cfg(feature = "bucket")]
+mod bucket;
 mod disk;
 mod objects;
 mod sim;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+#[cfg(feature = "bucket")]
+pub use bucket::{BucketSettings, BucketStore, Check, Finding, SettingsError, Verdict};
+pub use disk::{Disk, DiskFile, Protection, RealDisk};
 pub use objects::{DiskStore, Store, StoreError};
 pub use sim::SimDisk;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, Protection};
 
 /// Why an object could not be read or written. Names are of objects, never of people.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,19 @@ impl StoreError {
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
+
+    /// Whether a sync failed, now or before. Nobody knows then what the disk holds, and asking it again would not tell: an
+    /// operating system reports such a failure once, forgets it, and calls the next sync a success. Nothing more is
+    /// written through this store; what is there is found out by opening it again.
+    pub fn needs_restart(&self) -> bool {
+        self.source.get_ref().is_some_and(|source| source.is::<SyncFailed>())
+    }
 }
+
+/// See [`StoreError::needs_restart`].
+#[derive(Debug, thiserror::Error)]
+#[error("a sync failed, so that nothing more is written until a restart")]
+struct SyncFailed(#[source] Option<io::Error>);
 
 /// Named objects; a name is a relative path with `/`.
 pub trait Store: Send + Sync {
@@ -39,6 +52,11 @@ pub trait Store: Send + Sync {
     fn remove(&self, name: &str) -> Result<(), StoreError>;
     /// Removes everything directly below a directory, and then the directory.
     fn remove_all(&self, directory: &str) -> Result<(), StoreError>;
+    /// Says that these objects are final, so that a store that can protect them better from now on may do so. Not part of any
+    /// promise.
+    fn seal(&self, _names: &[&str]) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The names directly below a directory, sorted; those of directories end in `/`.
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError>;
 }
@@ -48,17 +66,33 @@ pub struct DiskStore<D> {
     disk: D,
     /// Directories that are known to exist durably. Only a cache.
     known: Mutex<BTreeSet<String>>,
+    protection: Protection,
+    /// A sync failed.
+    failed: AtomicBool,
 }
 
 impl<D: Disk> DiskStore<D> {
     /// The objects on a disk.
     pub fn new(disk: D) -> Self {
-        Self { disk, known: Mutex::new(BTreeSet::new()) }
+        Self { disk, known: Mutex::new(BTreeSet::new()), protection: Protection::Off, failed: AtomicBool::new(false) }
+    }
+
+    /// The same, with final objects protected.
+    pub fn with_protection(self, protection: Protection) -> Self {
+        Self { protection, ..self }
     }
 
     /// Removes what writes left behind that a crash cut short. Not while anybody else writes.
     pub fn clean(&self) -> Result<(), StoreError> {
         self.remove_all(TEMPORARY)
+    }
+
+    /// Passes on the outcome of a sync, and remembers a failed one.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        outcome.map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            io::Error::new(error.kind(), SyncFailed(Some(error)))
+        })
     }
 
     /// Creates the directories above a name and makes them durable.
@@ -71,7 +105,7 @@ impl<D: Disk> DiskStore<D> {
             }
             // Also when it was there already: whoever made it may have died before its name was durable.
             self.disk.create_directory(directory)?;
-            self.disk.sync_directory(parent(directory))?;
+            self.synced(self.disk.sync_directory(parent(directory)))?;
             known.insert(directory.to_owned());
         }
         Ok(())
@@ -82,7 +116,13 @@ impl<D: Disk> DiskStore<D> {
     ///    commits for all who wait, so that a thousand take a fifth of the time that one after the other takes.
     /// 2. Rename each to its name. This is the commit point of each.
     /// 3. Sync the directories, each once. A crash before it: the object may or may not be there. After it: it is.
+    ///
+    /// A sync that fails, in 1, in 3 or of a new directory, is the last: see [`StoreError::needs_restart`].
     fn write(&self, objects: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Relaxed) {
+            let error = io::Error::other(SyncFailed(None));
+            return Err(failed("write", objects.first().map_or("nothing", |(name, _)| name))(error));
+        }
         let mut directories = BTreeSet::new();
         for (name, _) in objects {
             self.make_parents(name).map_err(failed("write", name))?;
@@ -91,7 +131,7 @@ impl<D: Disk> DiskStore<D> {
         let write_all = |objects: &[(&str, &[u8])]| {
             objects.iter().try_for_each(|(name, bytes)| {
                 let file = self.disk.create(&temporary(name)).map_err(failed("write", name))?;
-                file.write_at(0, bytes).and_then(|()| file.sync()).map_err(failed("write", name))
+                file.write_at(0, bytes).and_then(|()| self.synced(file.sync())).map_err(failed("write", name))
             })
         };
         if objects.len() < 2 * WRITERS {
@@ -108,7 +148,7 @@ impl<D: Disk> DiskStore<D> {
             directories.insert(parent(name));
         }
         for directory in directories {
-            self.disk.sync_directory(directory).map_err(failed("sync", directory))?;
+            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))?;
         }
         Ok(())
     }
@@ -155,6 +195,10 @@ impl<D: Disk> Store for DiskStore<D> {
         self.disk.remove_directory(directory).map_err(failed("remove", directory))
     }
 
+    fn seal(&self, names: &[&str]) -> Result<(), StoreError> {
+        names.iter().try_for_each(|name| self.disk.protect(name, self.protection).map_err(failed("protect", name)))
+    }
+
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
         self.disk.list(directory).map_err(failed("list", directory))
     }
@@ -174,6 +218,6 @@ fn parent(path: &str) -> &str {
     path.rfind('/').map_or("", |end| &path[..end])
 }
 
-fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
+pub(crate) fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
     move |source| StoreError { action, name: name.to_owned(), source }
 }

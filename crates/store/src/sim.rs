@@ -4,7 +4,8 @@
 //! sync. [`SimDisk::crash`] makes the disk that one would find after a power cut: of the pending changes, an arbitrary
 //! subset happened, in the order of the subset (so writes may be lost, kept and overtaken by later ones), and a write
 //! may be torn in half. Stricter than POSIX file systems are in practice: `sync` of a file never makes its name
-//! durable, and operations on one directory may overtake each other.
+//! durable, and operations on one directory may overtake each other. A `sync` that fails is as bad as it can be on Linux:
+//! what it should have made durable never will be, a later `sync` says that all is well, and reading shows it still.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +22,7 @@ enum Node {
 #[derive(Clone)]
 enum Change {
     Write { file: usize, offset: u64, bytes: Vec<u8> },
+    Truncate { file: usize },
     Link { path: String, node: Node },
     Unlink { path: String },
     Rename { from: String, to: String, node: Node },
@@ -43,6 +45,7 @@ impl Picture {
                 }
                 content[start..end].copy_from_slice(bytes);
             }
+            Change::Truncate { file } => self.files.entry(*file).or_default().clear(),
             Change::Link { path, node } => {
                 self.names.insert(path.clone(), *node);
             }
@@ -73,20 +76,50 @@ struct State {
     power_off_at: Option<usize>,
     /// At which one the disk fails once, and how.
     fail_at: Option<(usize, io::ErrorKind)>,
+    /// From which one on it takes nothing new, and how it says so.
+    refuse_from: Option<(usize, io::ErrorKind)>,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Room, or a change: what a full disk and a read-only one refuse.
+    Change,
+    /// To make durable what is there.
+    Sync,
+    /// To free something: what a full disk does, and a read-only one refuses.
+    Free,
 }
 
 impl State {
     /// Counts a call that changes or syncs. After the power is gone nothing happens any more.
-    fn step(&mut self) -> io::Result<()> {
+    fn step(&mut self, asks: Asks) -> io::Result<()> {
         let step = self.steps;
         self.steps += 1;
         if self.power_off_at.is_some_and(|at| step >= at) {
             return Err(io::Error::other("the power is gone"));
         }
-        match self.fail_at {
-            Some((at, kind)) if at == step => Err(kind.into()),
+        match (self.fail_at, self.refuse_from) {
+            (Some((at, kind)), _) if at == step => Err(kind.into()),
+            (_, Some((from, kind)))
+                if step >= from
+                    && (asks == Asks::Change || (asks == Asks::Free && kind == io::ErrorKind::ReadOnlyFilesystem)) =>
+            {
+                Err(kind.into())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// A call that makes durable what it covers, or fails to for good.
+    fn step_and_sync(&mut self, covers: impl Fn(&Change) -> bool) -> io::Result<()> {
+        let done = self.step(Asks::Sync);
+        if done.is_ok() {
+            self.sync(covers);
+        } else if self.power_off_at.is_none_or(|at| self.steps <= at) {
+            self.pending.retain(|change| !covers(change));
+        }
+        done
     }
 
     fn change(&mut self, change: Change) {
@@ -128,9 +161,34 @@ impl SimDisk {
         self.lock().power_off_at = Some(step);
     }
 
-    /// Makes the changing call number `step` fail once, without any effect.
+    /// Makes the changing call number `step` fail once: without any effect, or, of a sync, for good.
     pub fn fail_at(&self, step: usize, kind: io::ErrorKind) {
         self.lock().fail_at = Some((step, kind));
+    }
+
+    /// From the changing call number `step` on, the disk is full (`StorageFull`) or read-only (`ReadOnlyFilesystem`).
+    pub fn refuse_from(&self, step: usize, kind: io::ErrorKind) {
+        self.lock().refuse_from = Some((step, kind));
+    }
+
+    /// There is room again.
+    pub fn relieve(&self) {
+        self.lock().refuse_from = None;
+    }
+
+    /// Flips a bit of a file, as it is read and as it is on the disk.
+    ///
+    /// # Panics
+    ///
+    /// There is no such byte.
+    pub fn rot(&self, path: &str, byte: usize) {
+        let mut state = self.lock();
+        let Some(Node::File(file)) = state.live.names.get(path).copied() else { panic!("there is no {path}") };
+        let State { live, durable, .. } = &mut *state;
+        live.files.get_mut(&file).expect("every file has bytes")[byte] ^= 1;
+        if let Some(byte) = durable.files.get_mut(&file).and_then(|bytes| bytes.get_mut(byte)) {
+            *byte ^= 1;
+        }
     }
 
     /// How many changes a power cut could lose now.
@@ -199,7 +257,7 @@ impl SimFile {
 impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
+        state.step(Asks::Change)?;
         state.change(Change::Write { file: self.file, offset, bytes: bytes.to_vec() });
         Ok(())
     }
@@ -221,9 +279,9 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
-        state.sync(|change| matches!(change, Change::Write { file, .. } if *file == self.file));
-        Ok(())
+        state.step_and_sync(
+            |change| matches!(change, Change::Write { file, .. } | Change::Truncate { file } if *file == self.file),
+        )
     }
 }
 
@@ -238,9 +296,14 @@ impl Disk for SimDisk {
 
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock();
-        state.step()?;
+        state.step(Asks::Change)?;
         if !state.live.has_directory(parent(path)) {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        if let Some(Node::File(file)) = state.live.names.get(path).copied() {
+            // The name is not written again, so that no sync makes it durable that did not before.
+            state.change(Change::Truncate { file });
+            return Ok(Box::new(SimFile { state: self.state.clone(), file }));
         }
         let file = state.files_made;
         state.files_made += 1;
@@ -254,7 +317,7 @@ impl Disk for SimDisk {
         if state.live.names.contains_key(path) {
             return Ok(false);
         }
-        state.step()?;
+        state.step(Asks::Change)?;
         if !state.live.has_directory(parent(path)) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -264,7 +327,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
+        state.step(Asks::Free)?;
         let node = *state.live.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         state.change(Change::Rename { from: from.to_owned(), to: to.to_owned(), node });
         Ok(())
@@ -273,7 +336,7 @@ impl Disk for SimDisk {
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut state = self.lock();
         if state.live.names.contains_key(path) {
-            state.step()?;
+            state.step(Asks::Free)?;
             state.change(Change::Unlink { path: path.to_owned() });
         }
         Ok(())
@@ -283,7 +346,7 @@ impl Disk for SimDisk {
         let mut state = self.lock();
         let below = format!("{path}/");
         if state.live.has_directory(path) && !state.live.names.keys().any(|name| name.starts_with(&below)) {
-            state.step()?;
+            state.step(Asks::Free)?;
             state.change(Change::Unlink { path: path.to_owned() });
         }
         Ok(())
@@ -308,13 +371,11 @@ impl Disk for SimDisk {
 
     fn sync_directory(&self, path: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.step()?;
-        state.sync(|change| match change {
+        state.step_and_sync(|change| match change {
             Change::Link { path: name, .. } | Change::Unlink { path: name } => parent(name) == path,
             Change::Rename { from, to, .. } => parent(from) == path || parent(to) == path,
-            Change::Write { .. } => false,
-        });
-        Ok(())
+            Change::Write { .. } | Change::Truncate { .. } => false,
+        })
     }
 }
 

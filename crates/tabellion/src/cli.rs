@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Witness(WitnessArgs),
     /// Have the newest checkpoint anchored now, by every configured authority
     Anchor(AnchorArgs),
+    /// Bring a second copy of the log up to date, in a directory or a bucket that nobody can delete from
+    Mirror(MirrorArgs),
+    /// Check the configuration and the surroundings; of a bucket, that it really refuses to delete
+    Doctor(DoctorArgs),
     /// Measure this machine
     Bench(BenchArgs),
     /// Print a script that completes commands and options
@@ -130,7 +134,8 @@ pub(crate) struct RedactArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A data directory, a log's URL, a bundle, a proof file or a COSE receipt [default: the configured data directory]
+    /// A data directory or a mirror's, a bucket (s3://bucket/prefix), a log's URL, a bundle, a proof file or a COSE receipt
+    /// [default: the configured data directory]
     pub(crate) target: Option<String>,
     /// The log's public key, from elsewhere than the log itself: the key or a file that holds it
     #[arg(long, value_name = "K")]
@@ -360,4 +365,28 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorArgs {
+    /// A directory, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix [default: the configured one]
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) to: Option<String>,
+    /// Go on, and look for something new every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: Option<u64>,
+    /// Print a line of JSON a round
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     network: Network,
     pub(crate) redaction: Redaction,
     pub(crate) ledger: Ledger,
+    pub(crate) mirror: Mirror,
     pub(crate) upstream: Vec<Upstream>,
     pub(crate) external: Vec<External>,
     pub(crate) log: Log,
@@ -135,6 +136,28 @@ struct Network {
 pub(crate) struct Ledger {
     pub(crate) publish_ms: u64,
     pub(crate) heartbeat_s: u64,
+    pub(crate) protect: Protect,
+}
+
+/// What is done to the files of what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Protect {
+    Off,
+    ReadOnly,
+    Immutable,
+}
+
+/// The second copy.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Mirror {
+    pub(crate) to: String,
+    pub(crate) every_s: u64,
+    pub(crate) lock: bool,
+    pub(crate) retention_days: u32,
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) timeout_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -357,6 +380,11 @@ impl Config {
             }
             anchor.check()?;
         }
+        for (key, value) in [("mirror.every_s", self.mirror.every_s), ("mirror.timeout_s", self.mirror.timeout_s)] {
+            if value == 0 {
+                return Err(ConfigError::Value { key: key.into(), expected: "more than 0" });
+            }
+        }
         if self.upstream.iter().filter(|upstream| upstream.default).count() > 1 {
             return Err(ConfigError::Value {
                 key: "upstream.default".into(),
@@ -467,7 +495,9 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
     Config::deserialize(Value::Table(table.clone())).map_err(|_| {
         let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are tested");
         let key = blame(&table, &defaults, "").unwrap_or_else(|| "upstream".into());
-        let expected = if key.ends_with("listen") {
+        let expected = if key == "ledger.protect" {
+            "off, read_only or immutable"
+        } else if key.ends_with("listen") {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
             "a table with name, kind (openai, anthropic, generic) and url, and perhaps default and fail (closed, open)"
@@ -561,6 +591,8 @@ mod tests {
                 "[gateway]\nconnections_max = \"x\"",
                 "the setting `gateway.connections_max` must be of the same kind as its default",
             ),
+            ("[mirror]\nevery_s = 0", "the setting `mirror.every_s` must be more than 0"),
+            ("[ledger]\nprotect = \"x\"", "the setting `ledger.protect` must be off, read_only or immutable"),
             ("a = \n", "line 1 of the configuration is no TOML"),
             (
                 "[[upstream]]\nname = \"x\"\nkid = \"openai\"",

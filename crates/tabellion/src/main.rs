@@ -10,6 +10,7 @@ mod external;
 mod failure;
 mod indexer;
 mod metrics;
+mod mirror;
 mod notary;
 mod pipeline;
 mod policy;

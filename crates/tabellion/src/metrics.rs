@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     cosignatures: Gauge,
     anchor_age: Gauge,
     anchored: Mutex<BTreeMap<String, Instant>>,
+    mirror_size: Gauge,
+    mirror_failures: Counter,
 }
 
 impl Metrics {
@@ -79,6 +81,8 @@ impl Metrics {
             cosignatures: Gauge::default(),
             anchor_age: Gauge::default(),
             anchored: Mutex::default(),
+            mirror_size: Gauge::default(),
+            mirror_failures: Counter::default(),
         };
         let r = &mut metrics.registry;
         r.register("exchanges", "Exchanges that ended, by upstream and outcome", metrics.exchanges.clone());
@@ -111,11 +115,21 @@ impl Metrics {
             "Time since the configured anchor that is longest out of date was up to date",
             metrics.anchor_age.clone(),
         );
+        r.register("mirror_size", "Entries in the second copy of the log", metrics.mirror_size.clone());
+        r.register("mirror_failures", "Rounds in which the second copy was not made", metrics.mirror_failures.clone());
         metrics
     }
 
     pub(crate) fn cosignatures(&self, count: usize) {
         self.cosignatures.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn mirrored(&self, size: u64) {
+        self.mirror_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn mirror_failed(&self) {
+        self.mirror_failures.inc();
     }
 
     pub(crate) fn exchange_ended(&self, upstream: &str, outcome: &'static str, redacted: bool) {

@@ -10,18 +10,19 @@ use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
 use tabellion_evidence::tile::WIDTH;
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
 use tabellion_ledger::{Ledger, LedgerError, Options, Reader, Witnessing};
-use tabellion_store::{DiskStore, RealDisk, Store};
+use tabellion_store::{DiskStore, Protection, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::anchor;
 use crate::api;
-use crate::config::{AtStart, Config, Fail, WitnessMode};
+use crate::config::{AtStart, Config, Fail, Protect, WitnessMode};
 use crate::custody;
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
+use crate::mirror;
 use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
 use crate::policy;
@@ -56,6 +57,7 @@ impl Server {
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
+        let mirror = mirror::continuous(config).await?;
         let (notary, secrets) = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
 
@@ -103,6 +105,7 @@ impl Server {
         };
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
         let anchoring = anchor::spawn(notary.clone(), config.data.clone(), anchors);
+        let mirror = mirror.map(|mirror| mirror.spawn(notary.ledger(), notary.metrics.clone())).transpose()?;
         let running = tokio::spawn(async move {
             let _ = gateway_done.await;
             // Exchanges may go on for a moment after their connections have ended: to be recorded.
@@ -113,6 +116,9 @@ impl Server {
             console_done.abort();
             indexer.abort();
             anchoring.iter().for_each(tokio::task::JoinHandle::abort);
+            if let Some(mirror) = mirror {
+                mirror.stop(limits.grace).await;
+            }
         });
         let mut keepers = vec![tokio::spawn(declare_lost(notary.clone()))];
         if config.ledger.heartbeat_s > 0 {
@@ -158,6 +164,11 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets)
         origin: config.origin(),
         publish_every: Duration::from_millis(config.ledger.publish_ms),
         witnessing: witnessing(config, metrics.clone()),
+        protection: match config.ledger.protect {
+            Protect::Off => Protection::Off,
+            Protect::ReadOnly => Protection::ReadOnly,
+            Protect::Immutable => Protection::Immutable,
+        },
         ..Options::default()
     };
     let ledger = Ledger::open(&config.data, &keys, options)?;

@@ -50,6 +50,8 @@ fn help_lists_every_command() {
         "export",
         "anchor",
         "witness",
+        "mirror",
+        "doctor",
         "bench",
         "completions",
     ] {

@@ -7,7 +7,9 @@ mod bench_verify;
 mod bundle;
 mod demo;
 mod detect;
+mod doctor;
 mod export;
+mod mirror;
 mod prove;
 mod receipt;
 mod search;
@@ -42,6 +44,8 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Export(args) => export::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
+        Command::Mirror(args) => mirror::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

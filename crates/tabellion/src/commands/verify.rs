@@ -12,6 +12,7 @@ use tabellion_evidence::cose;
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
+use tabellion_store::BucketSettings;
 
 use super::bundle;
 use super::serve::runtime;
@@ -19,6 +20,7 @@ use super::{anchors, receipt};
 use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::mirror;
 use crate::remote::Remote;
 use crate::{Ended, said_no, ui};
 
@@ -56,6 +58,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
     }
     let state = args.state.as_deref();
     let (mut report, directory) = match &args.target {
+        Some(url) if BucketSettings::is_bucket(url) => {
+            (check(&mirror::bucket_source(&config, url)?, &options, state)?, None)
+        }
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => (remote(url, &options, state)?, None),
         Some(file) if Path::new(file).is_file() => return proof(Path::new(file), options, &config, args),
         Some(directory) => (directory_keeping(Path::new(directory), &options, state)?, Some(Path::new(directory))),

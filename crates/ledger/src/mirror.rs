@@ -1,0 +1,347 @@
+//! A second copy of a log, in another store: a directory on another disk, or a bucket that nobody can delete from.
+//!
+//! What C2SP's tlog-mirror asks of a mirror holds here: it takes a new tree head only with a proof that it extends the
+//! one that it has, never goes back, and puts the checkpoint in place last, when everything that it speaks of is there.
+//!
+//! # How a round goes
+//!
+//! 1. The source's checkpoint is read and its signature verified, with the key that the mirror was started with.
+//! 2. It is held against the mirror's own checkpoint. A smaller one is refused ([`MirrorError::Backward`]); one that is
+//!    not an extension is refused and *kept*, under `forks/`, because two signed tree heads that contradict each other
+//!    are evidence against whoever has the key ([`MirrorError::Fork`]).
+//! 3. New entries are read, some mebibytes at a time. Before anything of them is written, the tree with them is proved
+//!    consistent with the signed one: a damaged or forged source cannot get bytes into a store that nobody can
+//!    correct. Tiles are computed, never copied. Content packs come before the entries that name them, and only if each part
+//!    has the hash that it is called by.
+//! 4. Every 65,536 entries the position is noted, in `mirror/position`. A crash anywhere before: what was written lies beyond
+//!    the mirror's checkpoint, where no reader looks, and the next round, from the noted position, writes the same bytes
+//!    under the same names. The note is not trusted: the tree at it is proved against the signed one first.
+//! 5. Anchors are copied.
+//! 6. The checkpoint is replaced, with the very bytes of 1. This is the commit point.
+//!
+//! The work of a round grows with what is new, and with the logarithm of the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tabellion_evidence::checkpoint::{self, Checkpoint};
+use tabellion_evidence::content;
+use tabellion_evidence::tile;
+use tabellion_evidence::tree::{self, Hash};
+use tabellion_store::{Store, StoreError};
+
+use crate::edge::{Edge, Objects};
+use crate::read::tree_error;
+use crate::{LedgerError, Reader};
+
+const CHECKPOINT: &str = "log/checkpoint";
+const KEY: &str = "log.vkey";
+const POSITION: &str = "mirror/position";
+const ANCHORS: &str = "anchors";
+
+/// The position is noted whenever the tree is a multiple of this: two levels of full tiles, so that hardly any partial
+/// ones are written at it.
+const STRIDE: u64 = if cfg!(test) { 2 * tile::WIDTH } else { tile::WIDTH * tile::WIDTH };
+/// So many bytes of entries are held and written at once, and one bundle.
+const BATCH_BYTES: usize = if cfg!(test) { 4 << 10 } else { 8 << 20 };
+/// Of anchors that are completed later, so many of the newest are looked at again.
+const ANCHORS_OPEN: usize = 64;
+
+/// Why a round was not finished. Nothing that it wrote is visible.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MirrorError {
+    /// The source cannot be read, or is damaged.
+    #[error("the log to be mirrored cannot be read")]
+    Source(#[source] LedgerError),
+    /// The log's own tiles or entries are not those that were signed.
+    #[error("the log to be mirrored is damaged: it does not have the tree that its checkpoint signs")]
+    SourceDamaged,
+    /// The mirror cannot be read.
+    #[error("the mirror cannot be read")]
+    Mirror(#[source] LedgerError),
+    /// The mirror's store failed, or refused.
+    #[error("the mirror cannot be written")]
+    Write(#[from] StoreError),
+    /// The mirror's tree is not the one that its checkpoint signs.
+    #[error("the mirror is damaged: it does not have the tree that its checkpoint signs")]
+    Damaged,
+    /// The mirror is of a log with another key.
+    #[error("the mirror is another log's: its key is not this log's")]
+    OtherLog,
+    /// The source was rolled back, or an older copy of it was put in its place.
+    #[error("the log has {size} entries and its mirror {mirrored}: it was rolled back")]
+    Backward {
+        /// The source's size.
+        size: u64,
+        /// The mirror's.
+        mirrored: u64,
+    },
+    /// Two tree heads, both signed by the log's key, contradict each other.
+    #[error(
+        "the log's checkpoint of {size} entries does not extend the mirror's of {mirrored}: the log has forked. The proof is kept in the mirror, as {evidence}"
+    )]
+    Fork {
+        /// The source's size.
+        size: u64,
+        /// The mirror's.
+        mirrored: u64,
+        /// The object with the source's checkpoint; the other is the mirror's `log/checkpoint`.
+        evidence: String,
+    },
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Entries in the mirror before.
+    pub from: u64,
+    /// Entries in the mirror now.
+    pub size: u64,
+    /// Objects written.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A log and its copy.
+pub struct Mirror {
+    source: Reader,
+    copy: Reader,
+    /// Whether partial tiles are removed once a full one has replaced them. In a store that locks objects they stay.
+    prune: bool,
+    /// Anchors that this process has copied, or found to be there.
+    anchored: BTreeSet<String>,
+}
+
+impl Mirror {
+    /// Mirrors the log of one store into another. One process at a time may do so.
+    pub fn new(source: Arc<dyn Store>, copy: Arc<dyn Store>, prune: bool) -> Self {
+        Self { source: Reader::new(source), copy: Reader::new(copy), prune, anchored: BTreeSet::new() }
+    }
+
+    /// Brings the copy to where the log is: see the module's page. `progress` is told entries, of how many.
+    ///
+    /// # Errors
+    ///
+    /// See [`MirrorError`]; the copy is as it was, apart from what no reader looks at.
+    pub fn round(&mut self, progress: &dyn Fn(u64, u64)) -> Result<Round, MirrorError> {
+        // 1.
+        let key = self.source.vkey().map_err(MirrorError::Source)?;
+        let note = self.source.checkpoint_note().map_err(MirrorError::Source)?;
+        let held = match self.copy.checkpoint_note() {
+            Ok(held) => Some(held),
+            Err(LedgerError::Missing { .. }) => None,
+            Err(error) => return Err(MirrorError::Mirror(error)),
+        };
+        match self.copy.vkey() {
+            Ok(known) if known == key => {}
+            Ok(_) => return Err(MirrorError::OtherLog),
+            Err(LedgerError::Missing { .. }) if held.is_none() => {}
+            Err(error) => return Err(MirrorError::Mirror(error)),
+        }
+        let new = checkpoint::verify(&note, &key).map_err(|_| MirrorError::Source(LedgerError::Checkpoint))?;
+        let new = new.into_inner();
+        let old = match &held {
+            Some(held) => {
+                let old = checkpoint::verify(held, &key).map_err(|_| MirrorError::Mirror(LedgerError::Checkpoint))?;
+                Some(old.into_inner())
+            }
+            None => None,
+        };
+
+        // 2.
+        if let Some(old) = &old {
+            self.extends(old, &new, &note)?;
+        }
+        let mut round = Round { from: old.as_ref().map_or(0, |old| old.size), size: new.size, ..Round::default() };
+        let vkey = self.source.store().read(KEY).map_err(|error| MirrorError::Source(error.into()))?;
+        if let Some(vkey) = vkey
+            && self.copy.store().read(KEY)?.as_ref() != Some(&vkey)
+        {
+            self.copy.store().replace(KEY, &vkey)?;
+        }
+
+        // 3 and 4.
+        self.entries(old.as_ref(), &new, &mut round, progress)?;
+        // 5.
+        self.anchors(&mut round)?;
+        // 6.
+        if held.as_ref() != Some(&note) {
+            self.copy.store().replace(CHECKPOINT, &note)?;
+            round.objects += 1;
+            round.bytes += note.len() as u64;
+        }
+        Ok(round)
+    }
+
+    /// Whether the source's tree extends the mirror's.
+    fn extends(&self, old: &Checkpoint, new: &Checkpoint, note: &[u8]) -> Result<(), MirrorError> {
+        if new.size < old.size {
+            // It may be a fork as well; that it is no continuation is enough.
+            return Err(MirrorError::Backward { size: new.size, mirrored: old.size });
+        }
+        if self.consistent(old.size, &old.root, new)? {
+            return Ok(());
+        }
+        // Whose fault is it? If the source has the tree that it signed, there are two.
+        let root = self.source.root(new.size, new.size).map_err(MirrorError::Source)?;
+        if new.size > old.size && root != new.root {
+            return Err(MirrorError::SourceDamaged);
+        }
+        let name = tree::sha256(note).0[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let evidence = format!("forks/{}-{name}", new.size);
+        self.copy.store().create(&[(&evidence, note)])?;
+        Err(MirrorError::Fork { size: new.size, mirrored: old.size, evidence })
+    }
+
+    /// Whether a tree is a prefix of the one that was signed.
+    fn consistent(&self, size: u64, root: &Hash, signed: &Checkpoint) -> Result<bool, MirrorError> {
+        let proof = tree::consistency_proof(size, signed.size, &self.source.tiles())
+            .map_err(tree_error)
+            .map_err(MirrorError::Source)?;
+        Ok(tree::verify_consistency(size, root, signed.size, &signed.root, &proof).is_ok())
+    }
+
+    fn entries(
+        &self,
+        old: Option<&Checkpoint>,
+        new: &Checkpoint,
+        round: &mut Round,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(), MirrorError> {
+        if old.is_some_and(|old| old.size == new.size) {
+            return Ok(());
+        }
+        let mut edge = self.start(old, new)?;
+        let mut objects = Objects::default();
+        let mut packs = match edge.size() < new.size {
+            true => self.source.packs(edge.size(), new.size).map_err(MirrorError::Source)?,
+            false => Vec::new(),
+        };
+        packs.retain(|&(index, _)| index < new.size);
+        let mut packs = packs.into_iter().peekable();
+        while edge.size() < new.size {
+            progress(edge.size(), new.size);
+            let stop = (edge.size() / STRIDE + 1).saturating_mul(STRIDE).min(new.size);
+            let entries = self.read(edge.size(), stop, new.size)?;
+            let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+            objects.clear();
+            let replaced = edge.append(&slices, &mut objects);
+            if !self.consistent(edge.size(), &edge.root(), new)? {
+                return Err(MirrorError::SourceDamaged);
+            }
+            while let Some((_, name)) = packs.next_if(|&(index, _)| index < edge.size()) {
+                let pack = self.pack(&name)?;
+                round.wrote(&pack);
+                self.copy.store().create(&[(&name, &pack)])?;
+            }
+            // Between two positions that matter, partial tiles would be written for nothing.
+            let whole = edge.size() == stop;
+            let written: Vec<_> = objects.iter().filter(|(name, _)| whole || !name.contains(".p/")).collect();
+            written.iter().for_each(|(_, bytes)| round.wrote(bytes));
+            self.copy.store().create(&written)?;
+            if self.prune {
+                for directory in replaced {
+                    self.copy.store().remove_all(&directory)?;
+                }
+            }
+            if whole && edge.size() < new.size {
+                self.copy.store().replace(POSITION, format!("{}\n", edge.size()).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where copying starts: at the noted position if the tree there is a prefix of the signed one, or else at the
+    /// mirror's checkpoint.
+    fn start(&self, old: Option<&Checkpoint>, new: &Checkpoint) -> Result<Edge, MirrorError> {
+        let size = old.map_or(0, |old| old.size);
+        let noted = self.copy.store().read(POSITION)?;
+        let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim_end().parse::<u64>().ok());
+        if let Some(noted) = noted.filter(|&noted| noted > size && noted <= new.size && noted % STRIDE == 0)
+            && let Ok(edge) = Edge::load(&self.copy, noted)
+            && self.consistent(noted, &edge.root(), new)?
+        {
+            return Ok(edge);
+        }
+        let edge = Edge::load(&self.copy, size).map_err(|error| match error {
+            LedgerError::Missing { .. } | LedgerError::Damaged { .. } | LedgerError::Diverged => MirrorError::Damaged,
+            error => MirrorError::Mirror(error),
+        })?;
+        match old {
+            Some(old) if edge.root() != old.root => Err(MirrorError::Damaged),
+            _ => Ok(edge),
+        }
+    }
+
+    /// Entries from `from` on, at most up to `stop`: whole bundles, until they are enough.
+    fn read(&self, from: u64, stop: u64, size: u64) -> Result<Vec<Vec<u8>>, MirrorError> {
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        let (mut next, mut bytes) = (from, 0);
+        while next < stop && bytes < BATCH_BYTES {
+            let bundle = self.source.entries(next / tile::WIDTH, size).map_err(MirrorError::Source)?;
+            let fresh = bundle.into_iter().skip((next % tile::WIDTH) as usize);
+            let before = entries.len();
+            entries.extend(fresh.inspect(|entry| bytes += entry.len()));
+            if entries.len() == before {
+                return Err(MirrorError::SourceDamaged);
+            }
+            next = from + entries.len() as u64;
+        }
+        Ok(entries)
+    }
+
+    fn pack(&self, name: &str) -> Result<Vec<u8>, MirrorError> {
+        let damaged = || MirrorError::Source(LedgerError::Damaged { name: name.to_owned() });
+        let read = self.source.store().read(name).map_err(|error| MirrorError::Source(error.into()))?;
+        let pack = read.ok_or_else(|| MirrorError::Source(LedgerError::Missing { name: name.to_owned() }))?;
+        let parts = content::parse_pack(&pack).map_err(|_| damaged())?;
+        if parts.iter().any(|(hash, bytes, _)| tree::sha256(bytes) != *hash) {
+            return Err(damaged());
+        }
+        Ok(pack)
+    }
+
+    /// Anchors are small files that nobody changes, but for `.ots`, which are completed when the attestation is there.
+    fn anchors(&mut self, round: &mut Round) -> Result<(), MirrorError> {
+        let names = self.source.store().list(ANCHORS).map_err(|error| MirrorError::Source(error.into()))?;
+        let names: Vec<String> = names.into_iter().filter(|name| !name.ends_with('/')).collect();
+        let is_open = |name: &str| name.ends_with(".ots");
+        let mut open: Vec<&String> = names.iter().filter(|name| is_open(name)).collect();
+        open.sort_by_key(|name| (name.len(), (*name).clone()));
+        let open: BTreeSet<&String> = open.into_iter().rev().take(ANCHORS_OPEN).collect();
+        if self.anchored.is_empty() && !names.is_empty() {
+            self.anchored.extend(self.copy.store().list(ANCHORS)?);
+        }
+        for name in &names {
+            let known = self.anchored.contains(name);
+            if known && !open.contains(name) {
+                continue;
+            }
+            let path = format!("{ANCHORS}/{name}");
+            let read = self.source.store().read(&path).map_err(|error| MirrorError::Source(error.into()))?;
+            let Some(anchor) = read else { continue };
+            if !known {
+                if is_open(name) {
+                    self.copy.store().replace(&path, &anchor)?;
+                } else {
+                    self.copy.store().create(&[(&path, &anchor)])?;
+                }
+                round.wrote(&anchor);
+            } else if self.copy.store().read(&path)?.as_ref() != Some(&anchor) {
+                self.copy.store().replace(&path, &anchor)?;
+                round.wrote(&anchor);
+            }
+            self.anchored.insert(name.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Round {
+    fn wrote(&mut self, object: &[u8]) {
+        self.objects += 1;
+        self.bytes += object.len() as u64;
+    }
+}
