@@ -43,6 +43,8 @@ struct Settings {
     forget: usize,
     drop: usize,
     replace: usize,
+    /// What is found with a lower score is not counted.
+    least: f32,
 }
 
 fn main() {
@@ -65,6 +67,7 @@ fn main() {
         forget: 12,
         drop: 15,
         replace: 60,
+        least: 0.0,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -97,6 +100,7 @@ fn main() {
             "--learners" => s.learners = number() as usize,
             "--forget" => s.forget = number() as usize,
             "--replace" => s.replace = number() as usize,
+            "--least" => s.least = number(),
             "--show" => s.show = Some(value),
             _ => panic!("unknown argument {arg}"),
         }
@@ -397,7 +401,7 @@ fn measure(s: &Settings) -> String {
     for corpus in CORPORA.into_iter().chain(["news", "ewt docs"]) {
         let sentences = if corpus == "ewt docs" { data::joined(&part(s, "ewt", true)) } else { part(s, corpus, true) };
         for small in [false, true] {
-            let counts = eval::count(&tagger, &sentences, small, |sentence, spans| {
+            let counts = eval::count(&tagger, &sentences, small, s.least, |sentence, spans| {
                 if !small && s.show.as_deref() == Some(corpus) {
                     show(sentence, spans);
                 }

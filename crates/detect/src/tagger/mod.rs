@@ -88,6 +88,9 @@ impl Label {
     }
 }
 
+/// How sure it is that `@ name` is a person: some are firms.
+const HANDLE_SCORE: f32 = 0.7;
+
 /// The model that `train/run` made; its card lies beside it.
 static MODEL: &[u8] = include_bytes!("../../model/tagger.bin");
 
@@ -148,6 +151,7 @@ impl<'a> Tagger<'a> {
             self.part(text, tokens, part.clone(), scratch, spans);
         }
         scratch.parts = parts;
+        handles(text, tokens, &scratch.words, known, spans);
         groups(tokens, &scratch.words, known, spans);
     }
 
@@ -186,6 +190,31 @@ impl<'a> Tagger<'a> {
             }
             spans.push(Span { start: tokens[begin].start as usize, end: tokens[i - 1].end as usize, entity, score });
         }
+    }
+}
+
+/// Adds whom a post speaks to where a tokenizer has cut the sign from the name, `@ name`: the sign and the name, as people.
+fn handles(text: &str, tokens: &[Token], words: &[Word], known: usize, spans: &mut Vec<Span>) {
+    let begin = spans.len();
+    for (i, pair) in tokens.windows(2).enumerate() {
+        let [sign, name] = pair else { continue };
+        let word = matches!(name.shape, Shape::Code | Shape::Mixed | Shape::Lower | Shape::Capital | Shape::Upper);
+        if text.as_bytes()[sign.start as usize] != b'@' || sign.joined || name.joined || !word {
+            continue;
+        }
+        let joined_after = tokens.get(i + 2).is_some_and(|t| t.joined);
+        if joined_after || words[i + 3].entry.dull {
+            continue;
+        }
+        for token in pair {
+            let (start, end) = (token.start as usize, token.end as usize);
+            if !spans[known..].iter().any(|s| s.start < end && s.end > start) {
+                spans.push(Span { start, end, entity: Entity::Person, score: HANDLE_SCORE });
+            }
+        }
+    }
+    if spans.len() > begin {
+        spans[known..].sort_by_key(|s| s.start);
     }
 }
 
