@@ -345,7 +345,7 @@ impl Engine {
 
     fn build(rules: Rules) -> Result<Engine, RuleError> {
         let Rules { mut recognizers, threshold, policy: redaction, files } = rules;
-        recognizers.retain(|r| r.detector.is_none_or(|detector| detector.depth() <= redaction.depth));
+        recognizers.retain(|r| r.depth <= redaction.depth);
         let mut policy = Sha256::new();
         policy.update((recognizers.len() as u64).to_be_bytes());
         for (name, text) in files {
