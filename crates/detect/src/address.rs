@@ -361,7 +361,17 @@ impl Reader<'_> {
     }
 
     fn is_name(&self, i: usize) -> bool {
-        self.kind(i) == Some(Kind::Capital) || self.kind(i) == Some(Kind::Small) && !self.is_latin(i)
+        match self.kind(i) {
+            Some(Kind::Capital) => true,
+            Some(Kind::Small) => !self.is_latin(i) || self.is_elided(i),
+            _ => false,
+        }
+    }
+
+    /// `d'Ouchy`, `l’Église`.
+    fn is_elided(&self, i: usize) -> bool {
+        let rest = self.written(i).split_once(['\'', '’']).filter(|(before, _)| before.len() <= 4);
+        rest.is_some_and(|(_, name)| name.starts_with(char::is_uppercase))
     }
 
     /// Whether the letters know capitals.
@@ -408,7 +418,8 @@ impl Reader<'_> {
                 .or_else(|| self.number_first(number))
                 .or_else(|| self.word_before(number, least))
                 .or_else(|| self.boxed(number, least))
-                .or_else(|| self.with_flat(number));
+                .or_else(|| self.with_flat(number))
+                .or_else(|| self.flat_first(number, least));
             if let Some((first, last)) = street {
                 return Some((first, self.house_after(last), STREET_SCORE));
             }
@@ -474,6 +485,22 @@ impl Reader<'_> {
             at += 1;
         }
         None
+    }
+
+    /// `Suite 913 0547 Bygget 91`: the flat before a street that no list has. `number` is the flat's.
+    fn flat_first(&self, number: usize, least: usize) -> Option<(usize, usize)> {
+        let word = (1..=3).find(|back| number >= least + back && self.is(number - back, on::FLAT))?;
+        let first = number - word;
+        if self.flat(first) != Some(number) {
+            return None;
+        }
+        let from = number + 1 + usize::from(self.is_house(number + 1));
+        let names = (from..from + NAME_MAX).take_while(|&i| self.is_name(i) || self.is_particle(i)).count();
+        let last = from + names;
+        (names > 0 && (self.is_house(last) || from > number + 1)).then(|| {
+            let last = if self.is_house(last) { last } else { last - 1 };
+            (first, last)
+        })
     }
 
     /// `PSC 3, Box 12\nAPO AE 09012`: USPS Publication 28, section 238.
@@ -708,6 +735,17 @@ impl Reader<'_> {
         (last, score)
     }
 
+    /// A short word in small letters before a postal code with which the line ends.
+    fn is_region(&self, i: usize) -> bool {
+        let code = |i| self.kind(i) == Some(Kind::Number) && (3..=8).contains(&self.written(i).len());
+        let half = |i| self.kind(i) == Some(Kind::Number) && self.written(i).len() <= 4;
+        let ends = |i| matches!(self.kind(i), None | Some(Kind::Line));
+        self.kind(i) == Some(Kind::Small)
+            && self.written(i).len() <= 3
+            && code(i + 1)
+            && (ends(i + 2) || half(i + 2) && ends(i + 3))
+    }
+
     /// A further part of an address that begins here: its last token, and whether it says where on Earth that is. Without a
     /// comma or a line's end before it, only a flat, or a town with its code.
     fn part(&self, first: usize, apart: bool) -> Option<(usize, bool)> {
@@ -738,6 +776,9 @@ impl Reader<'_> {
             } else if self.may_be_name(at) {
                 names += 1;
                 last = Some(at);
+            } else if last.is_some() && !code && self.is_region(at) {
+                // `Asker nan 1386`: a region's abbreviation, before a postal code.
+                last = Some(at);
             } else if !(self.is_particle(at) && last.is_some()) {
                 break;
             }
@@ -745,6 +786,10 @@ impl Reader<'_> {
         }
         // A region's abbreviation, in whatever letters.
         if last.is_none() && apart && self.kind(first) == Some(Kind::Small) && self.written(first).len() <= 3 {
+            if self.is_region(first) {
+                let half = self.kind(first + 2) == Some(Kind::Number);
+                return Some((first + 1 + usize::from(half), true));
+            }
             return (self.kind(first + 1) == Some(Kind::Line)).then_some((first, false));
         }
         let last = last?;
@@ -796,6 +841,8 @@ mod tests {
             ("ship to 12 oak street", "12 oak street"),
             ("14 MG Road, Bengaluru 560001", "14 MG Road, Bengaluru 560001"),
             ("Váci utca 5, 1052 Budapest", "Váci utca 5, 1052 Budapest"),
+            ("Ana Suite 12 0547 Bygget 91\nAnnerstad nan 340 12", "Suite 12 0547 Bygget 91\nAnnerstad nan 340 12"),
+            ("at 92 Avenue d'Ouchy 109", "92 Avenue d'Ouchy 109"),
         ] {
             assert_eq!(found(text), [address], "{text}");
         }

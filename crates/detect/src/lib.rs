@@ -18,6 +18,8 @@ mod columns;
 mod encoded;
 mod engine;
 mod json;
+#[cfg(feature = "tagger")]
+mod letterhead;
 mod lexicon;
 mod masks;
 mod normal;

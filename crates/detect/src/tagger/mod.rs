@@ -17,6 +17,8 @@ pub mod decode;
 pub mod feature;
 pub mod memory;
 pub mod model;
+mod profession;
+mod register;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -38,6 +40,8 @@ pub enum Entity {
     Organization,
     /// A nationality, a religion, a political group.
     Nrp,
+    /// What a person is by profession, beside the name.
+    Title,
 }
 
 impl Entity {
@@ -48,6 +52,7 @@ impl Entity {
             Entity::Location => "LOCATION",
             Entity::Organization => "ORGANIZATION",
             Entity::Nrp => "NRP",
+            Entity::Title => "TITLE",
         }
     }
 }
@@ -136,7 +141,11 @@ impl<'a> Tagger<'a> {
             self.sentence(text, sentence, &mut scratch, &mut spans);
         }
         if !spans.is_empty() {
+            register::sift(text, &tokens, &mut spans);
+        }
+        if !spans.is_empty() {
             memory::recall(&tokens, &scratch.notes, &mut spans);
+            profession::add(text, &tokens, &mut spans);
         }
         spans
     }
