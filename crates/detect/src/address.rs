@@ -71,8 +71,8 @@ struct Lists {
     labels: HashSet<String>,
     /// The longest first, so that the word that is left is the shortest.
     endings: Vec<String>,
-    /// The last two bytes of endings, as bits of their sum.
-    tails: [bool; 256],
+    /// The last two bytes of endings.
+    tails: HashSet<[u8; 2], BuildHasherDefault<Fnv>>,
 }
 
 /// The hash of Fowler, Noll and Vo, for short words of our own lists.
@@ -93,14 +93,6 @@ impl Hasher for Fnv {
         for b in bytes {
             self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-    }
-}
-
-/// What is compared of a word's last two bytes.
-fn tail(word: &[u8]) -> usize {
-    match word {
-        [.., a, b] => usize::from(a.wrapping_mul(31).wrapping_add(*b)),
-        _ => 0,
     }
 }
 
@@ -130,27 +122,27 @@ impl Lists {
         }
         ["corner", "intersection"].into_iter().for_each(|word| put(word, on::CORNER));
         ["apo", "fpo", "dpo"].into_iter().for_each(|word| put(word, on::MILITARY));
-        let mut tails = [false; 256];
-        raw.endings.iter().map(String::as_str).chain(["str"]).for_each(|e| tails[tail(e.as_bytes())] = true);
+        let tails = raw.endings.iter().filter_map(|ending| ending.as_bytes().last_chunk().copied()).collect();
         Self { words, boxes: raw.boxes, labels: raw.labels, endings: raw.endings, tails }
     }
 
-    /// The lists that a word, in whatever letters, is on.
-    fn find(&self, written: &str) -> u16 {
+    /// The lists that a word, in whatever letters, is on; `may_end` says whether its ending counts.
+    fn find(&self, written: &str, may_end: bool) -> u16 {
         let mut short = [0u8; WORD_MAX];
         if written.is_ascii() {
             let Some(short) = short.get_mut(..written.len()) else { return 0 };
             short.copy_from_slice(written.as_bytes());
             short.make_ascii_lowercase();
-            std::str::from_utf8(short).map_or(0, |word| self.of_word(word))
+            std::str::from_utf8(short).map_or(0, |word| self.of_word(word, may_end))
         } else {
-            self.of_word(&written.to_lowercase())
+            self.of_word(&written.to_lowercase(), may_end)
         }
     }
 
     /// The same for a word in small letters.
-    fn of_word(&self, word: &str) -> u16 {
-        let ends = self.tails[tail(word.as_bytes())] && self.ends(word);
+    fn of_word(&self, word: &str, may_end: bool) -> u16 {
+        let tail = || word.as_bytes().last_chunk().is_some_and(|tail| self.tails.contains(tail));
+        let ends = may_end && tail() && self.ends(word);
         self.words.get(word).copied().unwrap_or(0) | if ends { on::ENDS } else { 0 }
     }
 
@@ -226,45 +218,126 @@ struct Token {
     on: u16,
 }
 
-/// Words with their hyphens and apostrophes, and single characters; spaces go.
-fn tokens(text: &str, lists: &Lists) -> Vec<Token> {
-    let mut all: Vec<Token> = Vec::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, c)) = chars.next() {
-        let kind = match c {
-            '\n' => Kind::Line,
-            ',' | ';' => Kind::Comma,
-            '.' => Kind::Dot,
-            ':' => Kind::Colon,
-            _ if c.is_alphanumeric() => Kind::Small,
-            _ if c.is_whitespace() => continue,
-            _ => Kind::Other,
+/// What a byte below 128 is in a text.
+const CLASS: [Class; 128] = {
+    let mut class = [Class::Other; 128];
+    let mut b = 0;
+    while b < 128 {
+        let c = b as u8;
+        class[b] = match c {
+            b'\n' => Class::Line,
+            b',' | b';' => Class::Comma,
+            b'.' => Class::Dot,
+            b':' => Class::Colon,
+            b'0'..=b'9' => Class::Digit,
+            b'A'..=b'Z' => Class::Upper,
+            b'a'..=b'z' => Class::Lower,
+            b'-' | b'\'' | b'/' => Class::Joins,
+            _ if c.is_ascii_whitespace() || c == 0x0b => Class::Space,
+            _ => Class::Other,
         };
-        let mut token = Token { start, end: start + c.len_utf8(), kind, on: 0 };
-        if kind == Kind::Small {
-            let (mut digit, capital) = (c.is_numeric(), c.is_uppercase());
-            while let Some(&(at, c)) = chars.peek() {
-                let joins = matches!(c, '-' | '\'' | '’' | '/')
-                    && text[at + c.len_utf8()..].chars().next().is_some_and(char::is_alphanumeric);
-                if !c.is_alphanumeric() && !joins {
-                    break;
+        b += 1;
+    }
+    class
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    Space,
+    Line,
+    Comma,
+    Dot,
+    Colon,
+    Digit,
+    Upper,
+    Lower,
+    Joins,
+    Other,
+}
+
+/// The class of the character at `at`, and its length.
+fn class_at(text: &str, at: usize) -> (Class, usize) {
+    let b = text.as_bytes()[at];
+    if b < 128 {
+        return (CLASS[usize::from(b)], 1);
+    }
+    let Some(c) = text[at..].chars().next() else { return (Class::Other, 1) };
+    let class = if c.is_numeric() {
+        Class::Digit
+    } else if c.is_uppercase() {
+        Class::Upper
+    } else if c.is_alphanumeric() {
+        Class::Lower
+    } else if c.is_whitespace() {
+        Class::Space
+    } else if c == '’' {
+        Class::Joins
+    } else {
+        Class::Other
+    };
+    (class, c.len_utf8())
+}
+
+/// Words with their hyphens and apostrophes, and single characters; spaces go.
+fn tokens(text: &str) -> Vec<Token> {
+    let word = |class: Class| matches!(class, Class::Digit | Class::Upper | Class::Lower);
+    let mut all: Vec<Token> = Vec::with_capacity(text.len() / 5);
+    let mut at = 0;
+    while at < text.len() {
+        let start = at;
+        let (class, length) = class_at(text, at);
+        at += length;
+        let kind = match class {
+            Class::Space => continue,
+            Class::Line => Kind::Line,
+            Class::Comma => Kind::Comma,
+            Class::Dot => Kind::Dot,
+            Class::Colon => Kind::Colon,
+            Class::Joins | Class::Other => Kind::Other,
+            first => {
+                let mut digit = first == Class::Digit;
+                while at < text.len() {
+                    let (class, length) = class_at(text, at);
+                    let joins =
+                        class == Class::Joins && at + length < text.len() && word(class_at(text, at + length).0);
+                    if !word(class) && !joins {
+                        break;
+                    }
+                    digit |= class == Class::Digit;
+                    at += length;
                 }
-                digit |= c.is_numeric();
-                token.end = at + c.len_utf8();
-                chars.next();
+                match (digit, first) {
+                    (true, _) => Kind::Number,
+                    (false, Class::Upper) => Kind::Capital,
+                    _ => Kind::Small,
+                }
             }
-            token.kind = match (digit, capital) {
-                (true, _) => Kind::Number,
-                (false, true) => Kind::Capital,
-                (false, false) => Kind::Small,
-            };
-            if !digit {
-                token.on = lists.find(&text[token.start..token.end]);
-            }
-        }
-        all.push(token);
+        };
+        all.push(Token { start, end: at, kind, on: 0 });
     }
     all
+}
+
+/// Looks up the words near numbers; whether one of them makes a number a house's. Sorted places of those.
+fn look_up(text: &str, tokens: &mut [Token], caseless: bool) -> Vec<usize> {
+    let mut words = Vec::new();
+    let mut done = 0;
+    for number in 0..tokens.len() {
+        if tokens[number].kind != Kind::Number {
+            continue;
+        }
+        let from = number.saturating_sub(NEAR_BACK).max(done);
+        done = (number + NEAR_FORTH + 1).min(tokens.len());
+        for (i, token) in tokens.iter_mut().enumerate().take(done).skip(from) {
+            if matches!(token.kind, Kind::Small | Kind::Capital) {
+                token.on = LISTS.find(&text[token.start..token.end], caseless || token.kind == Kind::Capital);
+                if token.on & on::STREETS != 0 {
+                    words.push(i);
+                }
+            }
+        }
+    }
+    words
 }
 
 /// Whether some word with a digit is short enough for a number in an address: what most texts lack.
@@ -287,10 +360,9 @@ pub(crate) fn find(text: &str) -> Vec<Address> {
     if !may_have_house(text.as_bytes()) {
         return Vec::new();
     }
-    let tokens = tokens(text, &LISTS);
-    let words = tokens.iter().enumerate().filter(|(_, token)| token.on & on::STREETS != 0);
-    let words: Vec<usize> = words.map(|(i, _)| i).collect();
+    let mut tokens = tokens(text);
     let caseless = !text.chars().any(char::is_uppercase);
+    let words = look_up(text, &mut tokens, caseless);
     let reader = Reader { text, tokens: &tokens, lists: &LISTS, caseless };
     let mut found: Vec<Address> = Vec::new();
     let mut done = 0;
