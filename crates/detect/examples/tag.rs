@@ -15,7 +15,8 @@ fn main() {
     let tagger = Tagger::embedded();
     if args.len() > 1 {
         // Lines of JSON with a text each, or bodies like a chat's: a few lines each.
-        let own = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?["text"].as_str().map(str::to_owned);
+        let own =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?["text"].as_str().map(str::to_owned);
         let mut bodies: Vec<String> = text.lines().filter_map(own).collect();
         if bodies.is_empty() {
             bodies.push(String::new());

@@ -695,6 +695,11 @@ impl Engine {
         self.settled(all, text)
     }
 
+    /// Whether what is found in a text depends on the names in those before it.
+    pub fn remembers_names(&self) -> bool {
+        self.detects()
+    }
+
     /// Whether there are detectors besides the rules.
     pub(crate) fn detects(&self) -> bool {
         !self.detectors.is_empty()

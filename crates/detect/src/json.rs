@@ -30,9 +30,8 @@ pub(crate) fn redact<'a>(
     text: &str,
     holes: bool,
     before: Option<&str>,
-    others: Others<'a>,
+    mut sink: Sink<'a>,
 ) -> Option<(Redacted, Others<'a>)> {
-    let mut sink = Sink::with(others);
     let redacted =
         document(redactor, text, holes, Around { context: Context { key: None, before }, nesting: 0 }, &mut sink)?;
     Some(sink.finish(redacted.unwrap_or_else(|| text.to_owned())))

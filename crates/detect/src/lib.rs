@@ -17,6 +17,7 @@ mod binary;
 mod columns;
 mod encoded;
 mod engine;
+mod exchange;
 mod json;
 #[cfg(feature = "tagger")]
 mod letterhead;
@@ -37,6 +38,7 @@ mod token;
 mod validate;
 
 pub use engine::Engine;
+pub use exchange::Names;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Found, Further, Joined, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::{Spanned, remainder};
 use crate::operator::{Keys, Operator};
-use crate::{Context, Engine, Finding, Pseudonyms, Query, binary, json, pseudonym, token};
+use crate::{Context, Engine, Finding, Names, Pseudonyms, Query, binary, json, pseudonym, token};
 
 const ROUNDS_MAX: usize = 8;
 
@@ -34,6 +34,8 @@ pub struct Redacted {
     pub findings: Vec<Found>,
     /// `ENTITY:token`, each once, in the order of first appearance.
     pub tokens: Vec<String>,
+    /// The names that were found with certainty, for the texts that come after this one: see [`Joined::knowing`].
+    pub names: Names,
 }
 
 /// What other detectors found: in which text, where. [`Redactor::asked`] says in which texts they may look.
@@ -56,22 +58,32 @@ impl Further {
 pub struct Joined<'a> {
     redactor: &'a Redactor,
     further: &'a Further,
+    known: Option<&'a Names>,
 }
 
-impl Joined<'_> {
+impl<'a> Joined<'a> {
+    /// The same, after texts in which these names were found ([`Redacted::names`]).
+    pub fn knowing(self, names: &'a Names) -> Self {
+        Self { known: Some(names), ..self }
+    }
+
+    fn sink(&self) -> Sink<'a> {
+        Sink { known: self.known, ..Sink::with(Others::Found(self.further)) }
+    }
+
     /// As [`Redactor::text`].
     pub fn text(&self, text: &str) -> Redacted {
-        self.redactor.redact_text(text, Sink::with(Others::Found(self.further))).0
+        self.redactor.redact_text(text, self.sink()).0
     }
 
     /// As [`Redactor::json_after`].
     pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self.redactor, json, false, before, Others::Found(self.further)).map(|(redacted, _)| redacted)
+        json::redact(self.redactor, json, false, before, self.sink()).map(|(redacted, _)| redacted)
     }
 
     /// As [`Redactor::json_frame`].
     pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self.redactor, frame, true, None, Others::Found(self.further)).map(|(redacted, _)| redacted)
+        json::redact(self.redactor, frame, true, None, self.sink()).map(|(redacted, _)| redacted)
     }
 }
 
@@ -100,6 +112,9 @@ pub(crate) struct Sink<'a> {
     tokens: Vec<String>,
     seen: HashSet<String>,
     others: Others<'a>,
+    /// The names of earlier texts, and those of this one.
+    known: Option<&'a Names>,
+    names: Names,
 }
 
 impl<'a> Sink<'a> {
@@ -108,7 +123,7 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn finish(self, text: String) -> (Redacted, Others<'a>) {
-        (Redacted { text, findings: self.findings, tokens: self.tokens }, self.others)
+        (Redacted { text, findings: self.findings, tokens: self.tokens, names: self.names }, self.others)
     }
 
     /// Whether the pass only asks what others are to look at.
@@ -152,22 +167,22 @@ impl Redactor {
     /// Redacts a JSON text: any value, with whitespace around it. What nothing is found in stays byte for byte. `None`
     /// when it does not lex as JSON: use [`Redactor::text`] then.
     pub fn json(&self, json: &str) -> Option<Redacted> {
-        json::redact(self, json, false, None, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, json, false, None, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same for a JSON text that comes after another in a conversation, whose end is context for it.
     pub fn json_after(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self, json, false, before, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, json, false, before, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same for a frame: a zero byte where a value may stand is a hole, and is kept.
     pub fn json_frame(&self, frame: &str) -> Option<Redacted> {
-        json::redact(self, frame, true, None, Others::None).map(|(redacted, _)| redacted)
+        json::redact(self, frame, true, None, Sink::default()).map(|(redacted, _)| redacted)
     }
 
     /// The same redactor, which also takes out what other detectors found.
     pub fn with<'a>(&'a self, further: &'a Further) -> Joined<'a> {
-        Joined { redactor: self, further }
+        Joined { redactor: self, further, known: None }
     }
 
     /// The texts of a plain text in which other detectors may look before [`Joined::text`] redacts it.
@@ -190,7 +205,7 @@ impl Redactor {
     }
 
     fn asked_of(&self, json: &str, holes: bool) -> Option<Vec<String>> {
-        match json::redact(self, json, holes, None, Others::Asked(Vec::new()))?.1 {
+        match json::redact(self, json, holes, None, Sink::with(Others::Asked(Vec::new())))?.1 {
             Others::Asked(texts) => Some(texts),
             _ => None,
         }
@@ -262,6 +277,9 @@ impl Redactor {
         {
             findings = self.joined(text, findings, others);
         }
+        if self.engine.detects() {
+            findings = self.remembered(text, findings, sink, usual);
+        }
         let mut out: Option<String> = None;
         let mut done = 0;
         for finding in findings {
@@ -279,6 +297,26 @@ impl Redactor {
             out.push_str(&text[done..]);
             out
         })
+    }
+
+    /// The findings with what was found in the exchange before, which what is certain of them is added to.
+    fn remembered(&self, text: &str, findings: Vec<Finding>, sink: &mut Sink<'_>, usual: f32) -> Vec<Finding> {
+        let policy = self.engine.redaction();
+        let tokens = token::tokens_in(text);
+        let mut all = findings;
+        sink.names.learn(text, &all);
+        for names in sink.known.into_iter().chain([&sink.names]) {
+            let mut again = names.find(text, &all);
+            again.retain(|f| {
+                policy.counts(&f.entity, f.score, &text[f.start..f.end], usual)
+                    && !tokens.iter().any(|token| token.0 < f.end && token.1 > f.start)
+            });
+            if !again.is_empty() {
+                all.append(&mut again);
+                all = self.engine.settled(all, text);
+            }
+        }
+        all
     }
 
     /// The engine's findings and those of others, by the same rule as the engine's among each other. What others found has

@@ -129,6 +129,11 @@ impl<'a> Tagger<'a> {
         Tagger::new(MODEL).expect("the embedded model is one")
     }
 
+    /// Whether a word hardly ever is anything but a name.
+    pub(crate) fn stands_alone(&self, word: &str) -> bool {
+        !memory::is_ordinary(self.model.entry(feature::word_hash(word)).unwrap_or_default())
+    }
+
     /// The names in `text`, in order; none overlap.
     pub fn tag(&self, text: &str) -> Vec<Span> {
         let mut scratch = Scratch::default();
