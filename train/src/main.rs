@@ -60,7 +60,7 @@ fn main() {
         alpha: 0.1,
         l1: 0.3,
         l2: 1.0,
-        synth: 6_000,
+        synth: 9_000,
         show: None,
         only_eval: false,
         tune: false,

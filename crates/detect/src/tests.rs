@@ -695,14 +695,14 @@ fn a_name_is_known_in_what_comes_after_it() {
     let redactor = Redactor::new(engine, Pseudonyms::new([7; 32]));
     let nothing = Further::default();
     // Within a body, from one string to the next.
-    let body = r#"{"messages":[{"content":"My name is Oluwaseun Adebayo."},{"content":"what did adebayo say?"}]}"#;
+    let body = r#"{"messages":[{"content":"My name is Oluwaseun Adebayo."},{"content":"ok, adebayo then"}]}"#;
     let redacted = redactor.with(&nothing).json(body, None).unwrap();
     assert!(!redacted.text.to_lowercase().contains("adebayo"), "{}", redacted.text);
     assert!(redacted.findings.iter().any(|f| &*f.recognizer == "exchange-memory"));
     // From one body to another.
-    let answer = redactor.with(&nothing).knowing(&redacted.names).text("adebayo said nothing");
-    assert!(answer.text.starts_with("[PERSON:"), "{}", answer.text);
-    assert_eq!(redactor.text("adebayo said nothing").text, "adebayo said nothing");
+    let answer = redactor.with(&nothing).knowing(&redacted.names).text("ok, adebayo then");
+    assert!(answer.text.starts_with("ok, [PERSON:"), "{}", answer.text);
+    assert_eq!(redactor.text("ok, adebayo then").text, "ok, adebayo then");
     // What is redacted once stays as it is.
     assert_eq!(redactor.with(&nothing).knowing(&redacted.names).text(&answer.text).text, answer.text);
 }
