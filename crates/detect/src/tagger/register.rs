@@ -25,6 +25,30 @@ const IN_LINE_OF_CODE: Bar = Bar { one: 0.97, several: 0.9 };
 const IN_CODE: Bar = Bar { one: 0.9, several: 0.7 };
 const IN_TECHNICAL_TEXT: Bar = Bar { one: 0.75, several: 0.5 };
 
+/// Products that are called like people, which are spoken of by this one word more often than anybody is.
+const PRODUCTS: [&str; 20] = [
+    "alexa",
+    "bard",
+    "cassandra",
+    "claude",
+    "copilot",
+    "cortana",
+    "django",
+    "flask",
+    "gemini",
+    "grok",
+    "jenkins",
+    "jira",
+    "kafka",
+    "llama",
+    "maven",
+    "mistral",
+    "pandas",
+    "ruby",
+    "siri",
+    "watson",
+];
+
 /// Whether a token is hardly ever written but in code.
 fn is_code(bytes: &[u8], tokens: &[Token], at: usize) -> bool {
     let token = tokens[at];
@@ -48,6 +72,10 @@ fn is_code(bytes: &[u8], tokens: &[Token], at: usize) -> bool {
 /// Takes out the spans that do not reach what their surroundings ask for.
 pub(super) fn sift(text: &str, tokens: &[Token], spans: &mut Vec<Span>) {
     let bytes = text.as_bytes();
+    spans.retain(|span| {
+        let name = &text[span.start..span.end];
+        span.score >= IN_LINE_OF_CODE.one || !PRODUCTS.iter().any(|product| product.eq_ignore_ascii_case(name))
+    });
     let code = (0..tokens.len()).filter(|at| is_code(bytes, tokens, *at)).count();
     let share = |code: usize, all: usize| if all < TOKENS_LEAST || code < CODE_LEAST { 0 } else { code * 100 / all };
     let whole = share(code, tokens.len());
