@@ -55,8 +55,11 @@ fn is_code(bytes: &[u8], tokens: &[Token], at: usize) -> bool {
     let joined_after = tokens.get(at + 1).is_some_and(|next| next.joined);
     let after = |offset: usize| bytes.get(token.start as usize + offset);
     match token.shape {
-        Shape::Code => !bytes[token.start as usize].is_ascii_digit(),
-        Shape::Mixed => true,
+        // A post speaks to people and of things by such words.
+        Shape::Code | Shape::Mixed => {
+            let sign = at > 0 && matches!(bytes[tokens[at - 1].start as usize], b'@' | b'#');
+            !sign && !bytes[token.start as usize].is_ascii_digit()
+        }
         Shape::Mark => match bytes[token.start as usize] {
             b'=' | b'{' | b'}' | b'[' | b']' | b'`' | b'\\' | b'~' | b'^' => true,
             b'<' | b'>' => tokens.get(at + 1).is_none_or(|next| next.shape != Shape::Net) && bytes.len() > 1,
@@ -87,7 +90,8 @@ pub(super) fn sift(text: &str, tokens: &[Token], spans: &mut Vec<Span>) {
         let to = tokens.partition_point(|t| (t.end as usize) <= span.end).max(from);
         let several = tokens[from..to].iter().filter(|t| t.shape != Shape::Mark).count() > 1;
         let reaches = |bar: Bar| span.score >= if several { bar.several } else { bar.one };
-        if is_value(bytes, span) {
+        let before = from.checked_sub(1).map(|at| bytes[tokens[at].start as usize]);
+        if is_value(bytes, span) || matches!(before, Some(b'@' | b'#')) || matches!(bytes[span.start], b'@' | b'#') {
             return true;
         }
         if is_joined(bytes, span) {
