@@ -33,18 +33,20 @@ impl Count {
 
 pub(crate) const ENTITIES: [Entity; 3] = [Entity::Person, Entity::Location, Entity::Organization];
 
-/// Counts over sentences for people, places and organizations.
+/// Counts over sentences for people, places and organizations, of what scores at least `least`.
 pub(crate) fn count(
     tagger: &Tagger<'_>,
     sentences: &[Sentence],
     small: bool,
+    least: f32,
     mut see: impl FnMut(&Sentence, &[Span]),
 ) -> [Count; 3] {
     let mut counts = [Count::default(); 3];
     for s in sentences {
         let small = small.then(|| crate::data::rebuild(s, |t, _| t.to_lowercase()));
         let s = small.as_ref().unwrap_or(s);
-        let spans = tagger.tag(&s.text);
+        let mut spans = tagger.tag(&s.text);
+        spans.retain(|span| span.score >= least);
         for (count, entity) in counts.iter_mut().zip(ENTITIES) {
             let found: Vec<_> = spans.iter().filter(|x| x.entity == entity).collect();
             count.found += found.len();

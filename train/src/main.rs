@@ -43,6 +43,10 @@ struct Settings {
     forget: usize,
     drop: usize,
     replace: usize,
+    /// How often a sentence of the English web is seen in an epoch.
+    web: usize,
+    /// What is found with a lower score is not counted.
+    least: f32,
 }
 
 fn main() {
@@ -56,7 +60,7 @@ fn main() {
         alpha: 0.1,
         l1: 0.3,
         l2: 1.0,
-        synth: 6_000,
+        synth: 9_000,
         show: None,
         only_eval: false,
         tune: false,
@@ -65,6 +69,8 @@ fn main() {
         forget: 12,
         drop: 15,
         replace: 60,
+        web: 2,
+        least: 0.0,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -97,6 +103,8 @@ fn main() {
             "--learners" => s.learners = number() as usize,
             "--forget" => s.forget = number() as usize,
             "--replace" => s.replace = number() as usize,
+            "--web" => s.web = number() as usize,
+            "--least" => s.least = number(),
             "--show" => s.show = Some(value),
             _ => panic!("unknown argument {arg}"),
         }
@@ -239,14 +247,15 @@ fn epoch(
     templates: &[&str],
     synth: usize,
     replace: usize,
+    web: usize,
     random: &mut Random,
 ) -> Vec<Sentence> {
     let mut out = Vec::new();
     for (corpus, sentences) in corpora {
         let spaced = matches!(*corpus, "btc" | "wnut17");
-        // The web's English counts twice: it is the largest and the most mixed.
-        let twice = if *corpus == "ewt" { sentences.as_slice() } else { &[] };
-        for s in sentences.iter().chain(twice) {
+        // The web's English counts more often: it is the largest and the most mixed.
+        let times = if *corpus == "ewt" { web } else { 1 };
+        for s in std::iter::repeat_n(sentences, times).flatten() {
             let s = if spaced && random.chance(40) { data::detokenize(s) } else { s.clone() };
             let s = if random.chance(replace) { names.replace(&s, random) } else { s };
             out.push(data::recase(&s, random));
@@ -287,7 +296,7 @@ fn train(s: &Settings) {
     let mut seen: HashMap<u32, u8, Plain> = HashMap::default();
     let mut random = Random(1);
     for _ in 0..2 {
-        for sentence in epoch(&corpora, &names, &templates, s.synth, s.replace, &mut random) {
+        for sentence in epoch(&corpora, &names, &templates, s.synth, s.replace, s.web, &mut random) {
             each(&model, &sentence, s.forget, 0, &mut random, |_, _, keys| {
                 for key in keys {
                     let n = seen.entry(*key).or_default();
@@ -357,7 +366,7 @@ impl Course<'_> {
         for round in 0..s.epochs {
             let mut random = Random(seed << 32 | round as u64);
             let (mut loss, mut tokens) = (0.0, 0);
-            for sentence in epoch(self.corpora, self.names, self.templates, s.synth, s.replace, &mut random) {
+            for sentence in epoch(self.corpora, self.names, self.templates, s.synth, s.replace, s.web, &mut random) {
                 for example in examples(self, &sentence, &mut random) {
                     tokens += example.labels.len();
                     loss += crf.step(&example, &mut sums);
@@ -397,7 +406,7 @@ fn measure(s: &Settings) -> String {
     for corpus in CORPORA.into_iter().chain(["news", "ewt docs"]) {
         let sentences = if corpus == "ewt docs" { data::joined(&part(s, "ewt", true)) } else { part(s, corpus, true) };
         for small in [false, true] {
-            let counts = eval::count(&tagger, &sentences, small, |sentence, spans| {
+            let counts = eval::count(&tagger, &sentences, small, s.least, |sentence, spans| {
                 if !small && s.show.as_deref() == Some(corpus) {
                     show(sentence, spans);
                 }

@@ -197,10 +197,75 @@ impl Names {
             "Cleaners", "Electric", "Roofing", "Movers", "Realty", "Travel", "Tours", "Vets", "Pets", "Toys", "Shoes",
             "Jewelers", "Optics", "Farm", "Brewery", "Hotel", "Inn", "Lounge",
         ];
+        // How companies of the last thirty years are called: two halves of words in one.
+        const FRONT: [&str; 48] = [
+            "Open", "Data", "Health", "Care", "Solar", "Flight", "Bright", "Clear", "Cloud", "Code", "Green", "Learn",
+            "Think", "True", "Med", "Legal", "Fin", "Pay", "Home", "Geo", "Eco", "Planet", "Urban", "Civic", "Agri",
+            "Bio", "Nano", "Info", "Inter", "Trans", "Omni", "Veri", "Ever", "Blue", "Red", "Silver", "Smart", "Swift",
+            "Zen", "Terra", "Luma", "Nova", "Quanti", "Rapid", "Sky", "Spark", "Tele", "Type",
+        ];
+        const BACK: [&str; 44] = [
+            "stats", "list", "lesson", "num", "counter", "storm", "graphy", "scape", "base", "hub", "works", "soft",
+            "tech", "gen", "ware", "logic", "metrics", "path", "mint", "nav", "star", "guide", "coach", "link", "cast",
+            "sense", "ly", "io", "ify", "era", "ara", "ico", "ant", "ix", "ex", "on", "um", "us", "fero", "via",
+            "leaf", "bridge", "point", "field",
+        ];
+        const FIELD: [&str; 24] = [
+            "Analytics",
+            "Research",
+            "Capital",
+            "Finance",
+            "Investments",
+            "Traffic",
+            "Reports",
+            "Resources",
+            "Agency",
+            "Service",
+            "Consulting",
+            "Schools",
+            "Lines",
+            "Programming",
+            "Factoring",
+            "Networks",
+            "Studios",
+            "Partners",
+            "Trading",
+            "Security",
+            "Robotics",
+            "Imports",
+            "Publishing",
+            "Dynamics",
+        ];
+        const LEGAL: [&str; 12] = [
+            "Inc",
+            "Inc.",
+            "LLC",
+            "Ltd",
+            "Ltd.",
+            "PLC",
+            "Group",
+            "and Sons",
+            "Corp.",
+            "Incorporated",
+            "GmbH",
+            "Limited",
+        ];
         let letters = |random: &mut Random| {
             (0..3 + random.below(2)).map(|_| char::from(b'A' + random.below(26) as u8)).collect::<String>()
         };
-        match random.below(24) {
+        match random.below(46) {
+            24..=31 => {
+                let back = *random.pick(&BACK);
+                let back = if random.chance(20) { crate::data::capitalized(back) } else { back.to_owned() };
+                let name = format!("{}{back}", random.pick(&FRONT));
+                return if random.chance(15) { format!("{name} {}", random.pick(&LEGAL)) } else { name };
+            }
+            32..=35 => return format!("{}-{}", self.last(random), self.last(random)),
+            36..=38 => return format!("{}, {} and {}", self.last(random), self.last(random), self.last(random)),
+            39..=40 => return format!("{} {}", self.last(random), random.pick(&LEGAL)),
+            41..=43 => return format!("{} {}", random.pick(&FRONT), random.pick(&FIELD)),
+            44 => return format!("{} {} {}", random.pick(&HEAD), random.pick(&FRONT), random.pick(&FIELD)),
+            45 => return format!("{} {}", random.pick(&HEAD), random.pick(&FIELD)),
             0..=2 => return format!("{} {}", random.pick(&HEAD), random.pick(&TRADE)),
             3 => return format!("{}'s {}", self.last(random), random.pick(&TRADE)),
             4 => return format!("{} {}", self.last(random), random.pick(&TRADE)),

@@ -1,7 +1,7 @@
 //! Sentences made from templates: what is written to assistants, support desks, banks, doctors and tools.
 //!
 //! In a template `{P}` is a person's full name, `{F}` a first and `{L}` a last name, `{V}` the last before the first, `{C}` a city, `{N}` a country, `{W}`
-//! any place, `{O}` an organization, `{#}` a number, `{D}` a date, `{E}` an address on the net, `{X}` a word of code.
+//! any place, `{O}` an organization, `{A}` a street with its number, `{#}` a number, `{D}` a date, `{E}` an address on the net, `{X}` a word of code.
 
 use crate::data::Sentence;
 use crate::names::Names;
@@ -31,7 +31,12 @@ pub(crate) fn fill(template: &str, names: &Names, random: &mut Random) -> Senten
             "F" => (names.first(random), Some(Entity::Person)),
             "V" => (format!("{}, {}", names.last(random), names.first(random)), Some(Entity::Person)),
             "L" => (names.last(random), Some(Entity::Person)),
-            "C" => (names.city(random), Some(Entity::Location)),
+            // Lists of places are often in capitals.
+            "C" => {
+                let city = names.city(random);
+                (if random.chance(6) { city.to_uppercase() } else { city }, Some(Entity::Location))
+            }
+            "A" => (street(names, random), None),
             "N" => (names.country(random), Some(Entity::Location)),
             "W" => (names.place(random), Some(Entity::Location)),
             "O" => (names.org(random), Some(Entity::Organization)),
@@ -57,6 +62,42 @@ pub(crate) fn fill(template: &str, names: &Names, random: &mut Random) -> Senten
     }
     s.text.push_str(rest);
     s
+}
+
+/// What an address says before the town. It is no name of the tagger's: the address detector finds it.
+fn street(names: &Names, random: &mut Random) -> String {
+    const KIND: [&str; 16] = [
+        "Street",
+        "St",
+        "Road",
+        "Rd",
+        "Avenue",
+        "Ave",
+        "Lane",
+        "Drive",
+        "Court",
+        "Way",
+        "Place",
+        "Square",
+        "Terrace",
+        "Hill",
+        "Close",
+        "Boulevard",
+    ];
+    let most = if random.chance(30) { 20_000 } else { 300 };
+    let house = 1 + random.below(most);
+    let name = if random.chance(60) { names.last(random) } else { names.first(random) };
+    let flat = if random.chance(25) {
+        format!("{}{} {}", random.pick(&[" ", ", ", "\n"]), random.pick(&["Apt.", "Suite", "Flat"]), random.below(999))
+    } else {
+        String::new()
+    };
+    match random.below(8) {
+        0 => format!("{name}straße {house}"),
+        1 => format!("{house} {} {name}", random.pick(&["Rue de", "Avenue", "Rua", "Via"])),
+        2 => format!("{name}{} {house}{flat}", random.pick(&["gatan", "vej", "straat", "katu", "vegen"])),
+        _ => format!("{house} {name} {}{flat}", random.pick(&KIND)),
+    }
 }
 
 fn number(random: &mut Random) -> String {

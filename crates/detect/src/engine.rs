@@ -27,6 +27,8 @@ use sha2::{Digest, Sha256};
 use crate::address;
 use crate::columns::Columns;
 use crate::encoded;
+#[cfg(feature = "tagger")]
+use crate::letterhead;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
@@ -35,7 +37,7 @@ use crate::rules::{
     self, Boundary, CLASSES_AFTER_DIGITS, Detector, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
 };
 #[cfg(feature = "tagger")]
-use crate::tagger::Tagger;
+use crate::tagger::{self, Tagger};
 use crate::token::{Tokens, tail};
 use crate::validate::Check;
 use crate::{Context, Finding, Query};
@@ -86,6 +88,10 @@ const NESTING_MAX: usize = 3;
 
 /// So many letters and digits of a finding are worth hiding when another finding took the rest.
 const REMAINDER_LEAST: usize = 4;
+
+/// How sure it is that the line between a person's and a street's is a firm.
+#[cfg(feature = "tagger")]
+const LETTERHEAD_SCORE: f32 = 0.6;
 
 /// Compiled rules. It has no state besides them: share it in an `Arc`.
 pub struct Engine {
@@ -345,7 +351,7 @@ impl Engine {
 
     fn build(rules: Rules) -> Result<Engine, RuleError> {
         let Rules { mut recognizers, threshold, policy: redaction, files } = rules;
-        recognizers.retain(|r| r.detector.is_none_or(|detector| detector.depth() <= redaction.depth));
+        recognizers.retain(|r| r.depth <= redaction.depth);
         let mut policy = Sha256::new();
         policy.update((recognizers.len() as u64).to_be_bytes());
         for (name, text) in files {
@@ -651,10 +657,14 @@ impl Engine {
         };
         #[cfg(feature = "tagger")]
         let mut names = None;
-        for (detector, rule) in asked {
+        let mut addresses = Vec::new();
+        for (detector, rule) in &asked {
             match detector {
                 Detector::Address => {
-                    address::find(plain).into_iter().for_each(|found| add(*rule, found.start, found.end, found.score));
+                    for found in address::find(plain) {
+                        add(*rule, found.start, found.end, found.score);
+                        addresses.push((found.start, found.end));
+                    }
                 }
                 #[cfg(feature = "tagger")]
                 Detector::Tagger => {
@@ -667,7 +677,27 @@ impl Engine {
                 Detector::Tagger => {}
             }
         }
+        #[cfg(feature = "tagger")]
+        if let Some(names) = names.filter(|_| !addresses.is_empty()) {
+            let people = names
+                .iter()
+                .filter(|n| n.entity == tagger::Entity::Person)
+                .map(|n| (n.start, n.end))
+                .collect::<Vec<_>>();
+            let organization = tagger::Entity::Organization.name();
+            let rule = asked.iter().find(|(_, rule)| &*self.recognizers[usize::from(*rule)].entity == organization);
+            for (start, end) in letterhead::firms(plain, &people, &addresses) {
+                if let Some((_, rule)) = rule.filter(|_| !names.iter().any(|n| n.start < end && n.end > start)) {
+                    add(*rule, start, end, LETTERHEAD_SCORE);
+                }
+            }
+        }
         self.settled(all, text)
+    }
+
+    /// Whether what is found in a text depends on the names in those before it.
+    pub fn remembers_names(&self) -> bool {
+        self.detects()
     }
 
     /// Whether there are detectors besides the rules.

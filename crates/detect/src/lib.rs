@@ -17,7 +17,10 @@ mod binary;
 mod columns;
 mod encoded;
 mod engine;
+mod exchange;
 mod json;
+#[cfg(feature = "tagger")]
+mod letterhead;
 mod lexicon;
 mod masks;
 mod normal;
@@ -35,6 +38,7 @@ mod token;
 mod validate;
 
 pub use engine::Engine;
+pub use exchange::Names;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Clean, Found, Further, Joined, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};

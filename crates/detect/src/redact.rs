@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::{Spanned, remainder};
 use crate::operator::{Keys, Operator};
-use crate::{Context, Engine, Finding, Pseudonyms, Query, binary, json, pseudonym, token};
+use crate::{Context, Engine, Finding, Names, Pseudonyms, Query, binary, json, pseudonym, token};
 
 const ROUNDS_MAX: usize = 8;
 
@@ -34,6 +34,8 @@ pub struct Redacted {
     pub findings: Vec<Found>,
     /// `ENTITY:token`, each once, in the order of first appearance.
     pub tokens: Vec<String>,
+    /// The names that were found with certainty, for the texts that come after this one: see [`Joined::knowing`].
+    pub names: Names,
 }
 
 /// What other detectors found: in which text, where. [`Redactor::asked`] says in which texts they may look.
@@ -97,18 +99,27 @@ impl Clean {
 pub struct Joined<'a> {
     redactor: &'a Redactor,
     further: &'a Further,
+    known: Option<&'a Names>,
 }
 
-impl Joined<'_> {
+impl<'a> Joined<'a> {
+    /// The same, after texts in which these names were found ([`Redacted::names`]).
+    pub fn knowing(self, names: &'a Names) -> Self {
+        Self { known: Some(names), ..self }
+    }
+
+    fn sink(&self) -> Sink<'a> {
+        Sink { known: self.known, ..Sink::with(Others::Found(self.further)) }
+    }
+
     /// As [`Redactor::text`].
     pub fn text(&self, text: &str) -> Redacted {
-        self.redactor.redact_text(text, Sink::with(Others::Found(self.further))).0
+        self.redactor.redact_text(text, self.sink()).0
     }
 
     /// As [`Redactor::json_after`].
     pub fn json(&self, json: &str, before: Option<&str>) -> Option<Redacted> {
-        json::redact(self.redactor, json, false, before, Sink::with(Others::Found(self.further)))
-            .map(|(redacted, _)| redacted)
+        json::redact(self.redactor, json, false, before, self.sink()).map(|(redacted, _)| redacted)
     }
 
     /// As [`Redactor::text`], for a text that may have come before.
@@ -121,10 +132,10 @@ impl Joined<'_> {
         json::redact(self.redactor, frame, true, None, self.remembering(clean)).map(|(redacted, _)| redacted)
     }
 
-    fn remembering<'a>(&'a self, clean: &'a mut Clean) -> Sink<'a> {
+    fn remembering<'c>(&'c self, clean: &'c mut Clean) -> Sink<'c> {
         // What others found is of one document.
         let clean = self.further.0.is_empty().then_some(clean);
-        Sink { clean, ..Sink::with(Others::Found(self.further)) }
+        Sink { clean, ..self.sink() }
     }
 }
 
@@ -154,6 +165,9 @@ pub(crate) struct Sink<'a> {
     seen: HashSet<String>,
     others: Others<'a>,
     clean: Option<&'a mut Clean>,
+    /// The names of earlier texts, and those of this one.
+    known: Option<&'a Names>,
+    names: Names,
 }
 
 impl<'a> Sink<'a> {
@@ -162,7 +176,7 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn finish(self, text: String) -> (Redacted, Others<'a>) {
-        (Redacted { text, findings: self.findings, tokens: self.tokens }, self.others)
+        (Redacted { text, findings: self.findings, tokens: self.tokens, names: self.names }, self.others)
     }
 
     /// Whether the pass only asks what others are to look at.
@@ -221,7 +235,7 @@ impl Redactor {
 
     /// The same redactor, which also takes out what other detectors found.
     pub fn with<'a>(&'a self, further: &'a Further) -> Joined<'a> {
-        Joined { redactor: self, further }
+        Joined { redactor: self, further, known: None }
     }
 
     /// The texts of a plain text in which other detectors may look before [`Joined::text`] redacts it.
@@ -274,8 +288,11 @@ impl Redactor {
 
     /// Redacts one string; `None` when nothing changes.
     pub(crate) fn string(&self, text: &str, context: Context<'_>, sink: &mut Sink<'_>) -> Option<String> {
+        // Nothing is clean that may hold one of the exchange's names.
+        let nameless = sink.names.is_empty() && sink.known.is_none_or(Names::is_empty);
         if let Some(clean) = &mut sink.clean
             && clean.has(text, context)
+            && nameless
         {
             return None;
         }
@@ -333,6 +350,9 @@ impl Redactor {
         {
             findings = self.joined(text, findings, others);
         }
+        if self.engine.detects() {
+            findings = self.remembered(text, findings, sink, usual);
+        }
         let mut out: Option<String> = None;
         let mut done = 0;
         for finding in findings {
@@ -350,6 +370,26 @@ impl Redactor {
             out.push_str(&text[done..]);
             out
         })
+    }
+
+    /// The findings with what was found in the exchange before, which what is certain of them is added to.
+    fn remembered(&self, text: &str, findings: Vec<Finding>, sink: &mut Sink<'_>, usual: f32) -> Vec<Finding> {
+        let policy = self.engine.redaction();
+        let tokens = token::tokens_in(text);
+        let mut all = findings;
+        sink.names.learn(text, &all);
+        for names in sink.known.into_iter().chain([&sink.names]) {
+            let mut again = names.find(text, &all);
+            again.retain(|f| {
+                policy.counts(&f.entity, f.score, &text[f.start..f.end], usual)
+                    && !tokens.iter().any(|token| token.0 < f.end && token.1 > f.start)
+            });
+            if !again.is_empty() {
+                all.append(&mut again);
+                all = self.engine.settled(all, text);
+            }
+        }
+        all
     }
 
     /// The engine's findings and those of others, by the same rule as the engine's among each other. What others found has

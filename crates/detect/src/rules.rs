@@ -53,6 +53,7 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("health.toml", include_str!("../../../defaults/recognizers/health.toml")),
     ("location.toml", include_str!("../../../defaults/recognizers/location.toml")),
     ("address.toml", include_str!("../../../defaults/recognizers/address.toml")),
+    ("titles.toml", include_str!("../../../defaults/recognizers/titles.toml")),
     ("names.toml", include_str!("../../../defaults/recognizers/names.toml")),
     ("network.toml", include_str!("../../../defaults/recognizers/network.toml")),
     ("oceania/australia.toml", include_str!("../../../defaults/recognizers/oceania/australia.toml")),
@@ -170,6 +171,7 @@ struct RawRecognizer {
     languages: Option<Vec<String>>,
     country: Option<String>,
     detector: Option<Detector>,
+    depth: Option<Depth>,
     #[serde(default)]
     trigger: RawTrigger,
     #[serde(default)]
@@ -673,6 +675,8 @@ pub(crate) struct Recognizer {
     pub(crate) country: Option<String>,
     pub(crate) trigger: Trigger,
     pub(crate) detector: Option<Detector>,
+    /// Policies that go less deep do without it.
+    pub(crate) depth: Depth,
     pub(crate) first: FirstBytes,
     pub(crate) shape: Shape,
     pub(crate) boundary: Boundary,
@@ -949,6 +953,7 @@ fn compile(
             fresh: trigger.fresh,
         },
         detector: raw.detector,
+        depth: raw.depth.unwrap_or_default().max(raw.detector.map_or(Depth::Fast, Detector::depth)),
         first,
         shape: if trigger.digits.is_some() && back_max == 0 && raw.boundary == Boundary::Word {
             Shape::of(&patterns)

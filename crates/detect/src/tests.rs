@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
+use crate::policy::Depth;
 use crate::{Context, Engine, Finding, Further, Offsets, Pseudonyms, Query, Redactor, Set, Stream, convert_offsets};
 
 static REDACTOR: LazyLock<Redactor> =
@@ -53,9 +54,9 @@ fn every_rule_finds_its_matches_and_not_its_no_matches() {
     for rule in deep().rules() {
         assert!(!rule.examples.source.is_empty(), "{}: no source", rule.name);
         // A postal code's own example may stand in an address.
-        let engine = match rule.detector {
-            Some(_) => deep(),
-            None => fast(),
+        let engine = match rule.depth {
+            Depth::Fast => fast(),
+            _ => deep(),
         };
         for example in &rule.examples.matches {
             let (key, example) = if rule.trigger.value { keyed(example) } else { (None, example.as_str()) };
@@ -685,4 +686,23 @@ fn a_searcher_finds_what_only_context_gave_away() {
         let tokens = REDACTOR.subject_tokens(value);
         assert!(redacted.tokens.iter().any(|token| tokens.contains(token)), "{:?} {tokens:?}", redacted.tokens);
     }
+}
+
+#[cfg(feature = "tagger")]
+#[test]
+fn a_name_is_known_in_what_comes_after_it() {
+    let engine = Arc::new(Engine::with_policy("names.toml", "depth = \"tagger\"\n").unwrap());
+    let redactor = Redactor::new(engine, Pseudonyms::new([7; 32]));
+    let nothing = Further::default();
+    // Within a body, from one string to the next.
+    let body = r#"{"messages":[{"content":"My name is Oluwaseun Adebayo."},{"content":"ok, adebayo then"}]}"#;
+    let redacted = redactor.with(&nothing).json(body, None).unwrap();
+    assert!(!redacted.text.to_lowercase().contains("adebayo"), "{}", redacted.text);
+    assert!(redacted.findings.iter().any(|f| &*f.recognizer == "exchange-memory"));
+    // From one body to another.
+    let answer = redactor.with(&nothing).knowing(&redacted.names).text("ok, adebayo then");
+    assert!(answer.text.starts_with("ok, [PERSON:"), "{}", answer.text);
+    assert_eq!(redactor.text("ok, adebayo then").text, "ok, adebayo then");
+    // What is redacted once stays as it is.
+    assert_eq!(redactor.with(&nothing).knowing(&redacted.names).text(&answer.text).text, answer.text);
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
-use tabellion_detect::{Clean, Found, Joined, Redacted, Redactor};
+use tabellion_detect::{Clean, Found, Joined, Names, Redacted, Redactor};
 use tabellion_evidence::entry::{self, Content, Entry, Gap, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
@@ -86,7 +86,19 @@ struct KnownPart {
     /// Which of them are external detectors'.
     external: BTreeMap<String, u32>,
     tokens: Vec<String>,
+    /// What it adds to the names that later parts are searched for.
+    names: Names,
 }
+
+impl KnownPart {
+    /// About how much memory it takes.
+    fn size(&self) -> usize {
+        self.redacted.bytes().len() + self.names.len() * NAME_BYTES
+    }
+}
+
+/// About what a remembered name takes.
+const NAME_BYTES: usize = 96;
 
 /// Parts that the log has, by a keyed hash of their raw bytes.
 struct KnownParts {
@@ -96,13 +108,13 @@ struct KnownParts {
 
 impl KnownParts {
     fn remember(&mut self, key: Hash, part: Arc<KnownPart>) {
-        self.bytes += part.redacted.bytes().len();
+        self.bytes += part.size();
         if let Some(old) = self.parts.put(key, part) {
-            self.bytes -= old.redacted.bytes().len();
+            self.bytes -= old.size();
         }
         while self.bytes > KNOWN_BYTES_MAX {
             let Some((_, old)) = self.parts.pop_lru() else { break };
-            self.bytes -= old.redacted.bytes().len();
+            self.bytes -= old.size();
         }
     }
 }
@@ -148,10 +160,12 @@ impl Notary {
         &self.ledger
     }
 
-    /// What was said before may have decided what was found, so a part is known only after the same words.
-    fn known_key(&self, raw: &[u8], before: Option<&str>) -> Hash {
+    /// What was said before may have decided what was found, so a part is known only after the same words: those just before
+    /// it, and, where names are remembered, everything before it, which the key of the part before stands for.
+    fn known_key(&self, raw: &[u8], before: Option<&str>, earlier: Option<Hash>) -> Hash {
         let mut hasher = Sha256::new();
         hasher.update(self.known_key);
+        hasher.update(earlier.map_or([0; 32], |key| key.0));
         let before = before.map_or(&[][..], |before| &before.as_bytes()[before.len().saturating_sub(BEFORE_BYTES)..]);
         hasher.update((before.len() as u64).to_be_bytes());
         hasher.update(before);
@@ -343,6 +357,8 @@ pub(crate) struct Draft {
     external: BTreeMap<String, u32>,
     states_policy: bool,
     checked: Checked,
+    /// The names in the exchange so far.
+    names: Names,
 }
 
 impl Draft {
@@ -362,7 +378,18 @@ impl Draft {
             external: BTreeMap::new(),
             states_policy: false,
             checked: Checked::default(),
+            names: Names::default(),
         }
+    }
+
+    /// The names that were found in what was recorded into it.
+    pub(crate) fn take_names(&mut self) -> Names {
+        std::mem::take(&mut self.names)
+    }
+
+    /// Has it searched for the names of an earlier part of the exchange.
+    pub(crate) fn know(&mut self, names: Names) {
+        self.names = names;
     }
 
     /// Names the rules in force, though there is nothing to redact.
@@ -453,8 +480,10 @@ impl Draft {
     pub(crate) fn content(&mut self, notary: &Notary, body: Body<'_>, original: Commitment) {
         let started = Instant::now();
         let redactor = notary.redactor.with(&self.checked.further);
-        let pieces = redact_split(notary, redactor, &body).unwrap_or_else(|| {
+        let pieces = redact_split(notary, redactor, &body, &mut self.names).unwrap_or_else(|| {
+            let redactor = redactor.knowing(&self.names);
             let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));
+            self.names.join(&whole.names);
             Pieces { frame: Piece::new(known(whole), None), parts: Vec::new() }
         });
         // What was not looked at by everybody is looked at again when it comes again.
@@ -522,8 +551,8 @@ struct Known {
 }
 
 impl Known {
-    fn find(notary: &Notary, side: Side, raw: &str, before: Option<&str>) -> Self {
-        let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), before));
+    fn find(notary: &Notary, side: Side, raw: &str, before: Option<&str>, earlier: Option<Hash>) -> Self {
+        let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), before, earlier));
         let part = key.and_then(|key| notary.lock_known().parts.get(&key).cloned());
         Self { key, part }
     }
@@ -537,15 +566,19 @@ impl<'a> Body<'a> {
         };
         let mut known = Vec::with_capacity(split.parts.len());
         let mut before = None;
+        let remembers = notary.redactor.engine().remembers_names();
+        let mut earlier = None;
         for span in &split.parts {
             let raw = &text[span.range.clone()];
-            known.push(Known::find(notary, side, raw, before.replace(raw)));
+            let part = Known::find(notary, side, raw, before.replace(raw), earlier);
+            earlier = part.key.filter(|_| remembers);
+            known.push(part);
         }
         let frame = Some(&split).filter(|split| !split.parts.is_empty());
         let frame = frame.and_then(|split| String::from_utf8(split.frame(text.as_bytes())).ok());
         let frame = frame.map(|frame| {
             // A frame has a zero byte and no part has one, so neither is taken for the other.
-            let known = Known::find(notary, side, &frame, None);
+            let known = Known::find(notary, side, &frame, None, earlier);
             (frame, known)
         });
         Self { text, facts, split, frame, known }
@@ -587,17 +620,21 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `None` when the pieces do not fit each other: then the body is redacted as one.
-fn redact_split(notary: &Notary, redactor: Joined<'_>, body: &Body<'_>) -> Option<Pieces> {
+/// `None` when the pieces do not fit each other: then the body is redacted as one. Each part is searched for the names of
+/// those before it, which `names` has and gets; the frame, which changes with every turn, for all of them.
+fn redact_split(notary: &Notary, redactor: Joined<'_>, body: &Body<'_>, names: &mut Names) -> Option<Pieces> {
     let (raw, seen) = body.frame.as_ref()?;
-    let frame = Piece::of(seen, || notary.remembering(|clean| redactor.json_frame(raw, clean)))?;
+    let mut parts = Vec::with_capacity(body.split.parts.len());
+    for (raw, said, seen) in body.parts() {
+        let piece = Piece::of(seen, || redactor.knowing(names).json(raw, said))?;
+        names.join(&piece.part.names);
+        parts.push(piece);
+    }
+    let redact = |clean: &mut Clean| redactor.knowing(names).json_frame(raw, clean);
+    let frame = Piece::of(seen, || notary.remembering(redact))?;
     let holes = frame.part.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
     if holes != body.split.parts.len() {
         return None;
-    }
-    let mut parts = Vec::with_capacity(body.split.parts.len());
-    for (raw, said, seen) in body.parts() {
-        parts.push(Piece::of(seen, || redactor.json(raw, said))?);
     }
     Some(Pieces { frame, parts })
 }
@@ -641,10 +678,10 @@ impl KnownPart {
 }
 
 fn known(redacted: Redacted) -> KnownPart {
-    let Redacted { text, findings, tokens } = redacted;
+    let Redacted { text, findings, tokens, names } = redacted;
     let external = external_counts(&findings);
     let findings = tabellion_detect::counts(&findings);
-    KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, external, tokens }
+    KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, external, tokens, names }
 }
 
 /// How many findings are whose, of the external detectors.

@@ -25,6 +25,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
+use tabellion_detect::Names;
 use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Facts, Progress, StreamDecoder, error_body,
@@ -143,6 +144,8 @@ struct Begun {
     entry: u64,
     dialect: Dialect,
     redacted: bool,
+    /// The names in the request, which the answer is searched for.
+    names: Names,
     received: Instant,
     /// Time spent before the request was sent on.
     before: Duration,
@@ -246,11 +249,11 @@ impl Pipeline {
         };
 
         // 2. Record the request.
-        let (draft, dialect) = match self.request_draft(&head, &target, &body).await {
+        let (mut draft, dialect) = match self.request_draft(&head, &target, &body).await {
             Ok(draft) => draft,
             Err(rejected) => return self.refuse(&head, &target, rejected, reply).await,
         };
-        let (id, redacted) = (draft.entry.id.clone(), draft.redacted());
+        let (id, redacted, names) = (draft.entry.id.clone(), draft.redacted(), draft.take_names());
         let entry = match self.notary.append(draft).await {
             Ok(entry) => entry,
             Err(error) if self.fails_open(&target) => {
@@ -262,7 +265,7 @@ impl Pipeline {
             }
         };
         let open = Open { notary: self.notary.clone(), id: Some(id.clone()) };
-        let begun = Begun { id, entry, dialect, redacted, received, before: received.elapsed(), open };
+        let begun = Begun { id, entry, dialect, redacted, names, received, before: received.elapsed(), open };
 
         // 3. Send it on.
         let mut reply = reply;
@@ -438,6 +441,7 @@ impl Pipeline {
                     entry,
                     dialect: Dialect::Generic,
                     redacted,
+                    names: Names::default(),
                     received: Instant::now(),
                     before: Duration::ZERO,
                     open,
@@ -479,6 +483,7 @@ impl Pipeline {
         let (head, body) = answer.into_parts();
         let mut client = Client::new(&head, &begun, reply);
         let mut draft = Draft::new(Kind::Response, Some(&begun.id));
+        draft.know(std::mem::take(&mut begun.names));
         let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max);
 
         // 4. Relay.

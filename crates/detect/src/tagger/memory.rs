@@ -5,7 +5,7 @@
 //! and `will` is not.
 
 use super::feature::Word;
-use super::model::list;
+use super::model::{Entry, list};
 use super::token::{Shape, Token};
 use super::{Entity, Span};
 
@@ -21,12 +21,15 @@ impl Note {
     /// The note on a token.
     pub fn of(token: &Token, word: &Word) -> Self {
         let letters = matches!(token.shape, Shape::Lower | Shape::Capital | Shape::Upper | Shape::Mixed);
-        let entry = word.entry;
-        let ordinary = entry.dull
-            || (entry.common >= 4 && (1..=4).contains(&entry.share))
-            || entry.lists & (list::TITLE | list::CALENDAR | list::ORG_WORD | list::PLACE_WORD | list::GROUP) != 0;
-        Self { word: word.word, alone: letters && token.end - token.start >= 3 && !ordinary }
+        Self { word: word.word, alone: letters && token.end - token.start >= 3 && !is_ordinary(word.entry) }
     }
+}
+
+/// Whether a word is often something else than a name.
+pub(super) fn is_ordinary(entry: Entry) -> bool {
+    entry.dull
+        || (entry.common >= 4 && (1..=4).contains(&entry.share))
+        || entry.lists & (list::TITLE | list::CALENDAR | list::ORG_WORD | list::PLACE_WORD | list::GROUP) != 0
 }
 
 /// From which score a person's name of several words is remembered.

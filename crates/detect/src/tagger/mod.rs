@@ -17,6 +17,8 @@ pub mod decode;
 pub mod feature;
 pub mod memory;
 pub mod model;
+mod profession;
+mod register;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -38,6 +40,8 @@ pub enum Entity {
     Organization,
     /// A nationality, a religion, a political group.
     Nrp,
+    /// What a person is by profession, beside the name.
+    Title,
 }
 
 impl Entity {
@@ -48,6 +52,7 @@ impl Entity {
             Entity::Location => "LOCATION",
             Entity::Organization => "ORGANIZATION",
             Entity::Nrp => "NRP",
+            Entity::Title => "TITLE",
         }
     }
 }
@@ -88,6 +93,9 @@ impl Label {
     }
 }
 
+/// How sure it is that `@ name` is a person: some are firms.
+const HANDLE_SCORE: f32 = 0.7;
+
 /// The model that `train/run` made; its card lies beside it.
 static MODEL: &[u8] = include_bytes!("../../model/tagger.bin");
 
@@ -121,6 +129,11 @@ impl<'a> Tagger<'a> {
         Tagger::new(MODEL).expect("the embedded model is one")
     }
 
+    /// Whether a word hardly ever is anything but a name.
+    pub(crate) fn stands_alone(&self, word: &str) -> bool {
+        !memory::is_ordinary(self.model.entry(feature::word_hash(word)).unwrap_or_default())
+    }
+
     /// The names in `text`, in order; none overlap.
     pub fn tag(&self, text: &str) -> Vec<Span> {
         let mut scratch = Scratch::default();
@@ -133,7 +146,11 @@ impl<'a> Tagger<'a> {
             self.sentence(text, sentence, &mut scratch, &mut spans);
         }
         if !spans.is_empty() {
+            register::sift(text, &tokens, &mut spans);
+        }
+        if !spans.is_empty() {
             memory::recall(&tokens, &scratch.notes, &mut spans);
+            profession::add(text, &tokens, &mut spans);
         }
         spans
     }
@@ -148,6 +165,7 @@ impl<'a> Tagger<'a> {
             self.part(text, tokens, part.clone(), scratch, spans);
         }
         scratch.parts = parts;
+        handles(text, tokens, &scratch.words, known, spans);
         groups(tokens, &scratch.words, known, spans);
     }
 
@@ -186,6 +204,31 @@ impl<'a> Tagger<'a> {
             }
             spans.push(Span { start: tokens[begin].start as usize, end: tokens[i - 1].end as usize, entity, score });
         }
+    }
+}
+
+/// Adds whom a post speaks to where a tokenizer has cut the sign from the name, `@ name`: the sign and the name, as people.
+fn handles(text: &str, tokens: &[Token], words: &[Word], known: usize, spans: &mut Vec<Span>) {
+    let begin = spans.len();
+    for (i, pair) in tokens.windows(2).enumerate() {
+        let [sign, name] = pair else { continue };
+        let word = matches!(name.shape, Shape::Code | Shape::Mixed | Shape::Lower | Shape::Capital | Shape::Upper);
+        if text.as_bytes()[sign.start as usize] != b'@' || sign.joined || name.joined || !word {
+            continue;
+        }
+        let joined_after = tokens.get(i + 2).is_some_and(|t| t.joined);
+        if joined_after || words[i + 3].entry.dull {
+            continue;
+        }
+        for token in pair {
+            let (start, end) = (token.start as usize, token.end as usize);
+            if !spans[known..].iter().any(|s| s.start < end && s.end > start) {
+                spans.push(Span { start, end, entity: Entity::Person, score: HANDLE_SCORE });
+            }
+        }
+    }
+    if spans.len() > begin {
+        spans[known..].sort_by_key(|s| s.start);
     }
 }
 

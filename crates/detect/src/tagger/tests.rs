@@ -114,6 +114,31 @@ fn finds_nothing_where_nothing_is() {
 }
 
 #[test]
+fn tells_names_from_what_is_called_alike() {
+    use Entity::{Location, Person};
+    assert_eq!(found("I met Paris Hilton in Paris."), [(Person, "Paris Hilton"), (Location, "Paris")]);
+    assert_eq!(found("Michael Jordan flew to Jordan."), [(Person, "Michael Jordan"), (Location, "Jordan")]);
+    let washington = found("Denzel Washington was born near Washington.");
+    assert_eq!(washington, [(Person, "Denzel Washington"), (Location, "Washington")]);
+    assert_eq!(found("May I ask Will Smith about it?"), [(Person, "Will Smith")]);
+    assert_eq!(found("The Gemini model beats Claude on this."), []);
+}
+
+#[test]
+fn code_is_no_language() {
+    let text = "let builder = nfa::thompson::Config::new();\nimpl Mul for Guard<'_> {\n    fn mul(&self) -> Self { Guard(self.val) }\n}";
+    assert_eq!(found(text), []);
+    let json = "{\"user\": {\"first_name\": \"Maria\", \"last_name\": \"Lopez\", \"tags\": [\"a\", \"b\"]}}";
+    assert_eq!(found(json), [(Entity::Person, "Maria"), (Entity::Person, "Lopez")]);
+}
+
+#[test]
+fn finds_professions_and_handles() {
+    assert_eq!(found("Ana Ruiz, the technical writer, said so.")[1], (Entity::Title, "technical writer"));
+    assert_eq!(found("RT @ mariaruiz_1 : hello"), [(Entity::Person, "@"), (Entity::Person, "mariaruiz_1")]);
+}
+
+#[test]
 fn finds_peoples_and_believers() {
     assert_eq!(
         found("She is a Muslim and her husband is Catholic."),

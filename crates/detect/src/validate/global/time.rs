@@ -8,6 +8,7 @@ pub(super) fn by_name(name: &str) -> Option<Validator> {
         "date_compact" => date_compact,
         "date_named" => date_named,
         "time" => time,
+        "year" => year,
         _ => return None,
     })
 }
@@ -64,6 +65,71 @@ fn date(check: &Check<'_>) -> Option<Verdict> {
     let version = text[..length].contains(&b'.')
         && (a.len() == 4 || b.len() <= 2 && length < 8 || length == 8 && text[5] == b'.');
     plausible.then(|| if version { check.rescore(0.3) } else { check.keep() })
+}
+
+/// What is counted in numbers that look like years: `in 2048 pixels`.
+const COUNTED: &[&str] = &[
+    "px",
+    "pixel",
+    "token",
+    "byte",
+    "bit",
+    "row",
+    "item",
+    "user",
+    "people",
+    "person",
+    "record",
+    "word",
+    "line",
+    "file",
+    "char",
+    "character",
+    "point",
+    "time",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "meter",
+    "metre",
+    "mile",
+    "km",
+    "ms",
+    "mb",
+    "kb",
+    "gb",
+    "mhz",
+    "dollar",
+    "euro",
+    "usd",
+    "eur",
+    "case",
+    "page",
+    "sample",
+    "step",
+    "request",
+    "message",
+    "unit",
+    "piece",
+    "employee",
+    "student",
+    "customer",
+    "vote",
+    "square",
+    "or",
+    "x",
+];
+
+/// A year by itself, of living memory or a little before.
+fn year(check: &Check<'_>) -> Option<Verdict> {
+    let after = check.after(check.end);
+    let letters = after.strip_prefix(b" ").unwrap_or_default();
+    let word = &letters[..letters.iter().take(12).take_while(|b| b.is_ascii_alphabetic()).count()];
+    let word = word.to_ascii_lowercase();
+    let counted = COUNTED.iter().any(|c| word == c.as_bytes() || word.strip_suffix(b"s") == Some(c.as_bytes()));
+    (!counted && !goes_on(check)).then(|| check.keep())
 }
 
 /// `20240115` and `20240115T103000Z`, ISO 8601's basic format.
