@@ -99,7 +99,7 @@ def verify_consistency(key, receipt, old_size, old_root):
 
 def vkey(log):
     with open(f"{log.data}/log.vkey") as f:
-        name, key_id, key = f.read().strip().split("+", 2)
+        name, key_id, key = f.readline().strip().split("+", 2)
     raw = base64.b64decode(key)
     assert raw[0] == 1
     return name, bytes.fromhex(key_id), Ed25519PublicKey.from_public_bytes(raw[1:])

@@ -21,7 +21,7 @@ use serde::Serialize;
 use tabellion_evidence::anchor::{self, Bounds, Kind, Name, TOLERANCE, TimeError};
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::entry::Entry;
-use tabellion_evidence::note::VerifierKey;
+use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::ots::{Attestation, BLOCK_ACCURACY, BlockHeader, HeaderError, OtsError, OtsProof};
 use tabellion_evidence::tile::{self, WIDTH};
 use tabellion_evidence::time::Time;
@@ -175,15 +175,11 @@ pub fn check(source: &dyn Source, key: Option<&VerifierKey>, trust: &Trust<'_>) 
         run.unchecked(anchor::DIRECTORY, "anchors cannot be had from here");
         return Ok(run.said);
     };
-    if files.is_empty() {
-        run.unchecked(anchor::DIRECTORY, "there are no anchors, so nobody else says when this log existed");
-        return Ok(run.said);
-    }
     let beside = match key {
         Some(_) => None,
-        None => {
-            source.read(VKEY)?.and_then(|bytes| VerifierKey::parse(std::str::from_utf8(&bytes).ok()?.trim_end()).ok())
-        }
+        None => source
+            .read(VKEY)?
+            .and_then(|bytes| Some(parse_keys(std::str::from_utf8(&bytes).ok()?).ok()?.swap_remove(0))),
     };
     let checkpoint = match (source.read(CHECKPOINT)?, key.or(beside.as_ref())) {
         (Some(bytes), Some(key)) => checkpoint::verify(&bytes, key).ok(),

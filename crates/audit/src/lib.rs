@@ -408,6 +408,7 @@ impl Run<'_> {
             }
         }
         self.witnessed(&bytes);
+        self.unchecked("time", "nobody else says when this checkpoint was signed: it has no timestamps");
         let mut older = Vec::new();
         if let Some(key) = &key {
             for kept in &self.options.older {

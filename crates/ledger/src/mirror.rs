@@ -127,7 +127,8 @@ impl Mirror {
     /// See [`MirrorError`]; the copy is as it was, apart from what no reader looks at.
     pub fn round(&mut self, progress: &dyn Fn(u64, u64)) -> Result<Round, MirrorError> {
         // 1.
-        let key = self.source.vkey().map_err(MirrorError::Source)?;
+        let keys = self.source.vkeys().map_err(MirrorError::Source)?;
+        let (key, beside) = keys.split_first().ok_or(MirrorError::Source(LedgerError::Key))?;
         let note = self.source.checkpoint_note().map_err(MirrorError::Source)?;
         let held = match self.copy.checkpoint_note() {
             Ok(held) => Some(held),
@@ -135,16 +136,20 @@ impl Mirror {
             Err(error) => return Err(MirrorError::Mirror(error)),
         };
         match self.copy.vkey() {
-            Ok(known) if known == key => {}
+            Ok(known) if known == *key => {}
             Ok(_) => return Err(MirrorError::OtherLog),
             Err(LedgerError::Missing { .. }) if held.is_none() => {}
             Err(error) => return Err(MirrorError::Mirror(error)),
         }
-        let new = checkpoint::verify(&note, &key).map_err(|_| MirrorError::Source(LedgerError::Checkpoint))?;
+        let new = checkpoint::verify(&note, key).map_err(|_| MirrorError::Source(LedgerError::Checkpoint))?;
         let new = new.into_inner();
+        // A log signs with all of its keys.
+        for key in beside {
+            checkpoint::verify(&note, key).map_err(|_| MirrorError::Source(LedgerError::Checkpoint))?;
+        }
         let old = match &held {
             Some(held) => {
-                let old = checkpoint::verify(held, &key).map_err(|_| MirrorError::Mirror(LedgerError::Checkpoint))?;
+                let old = checkpoint::verify(held, key).map_err(|_| MirrorError::Mirror(LedgerError::Checkpoint))?;
                 Some(old.into_inner())
             }
             None => None,

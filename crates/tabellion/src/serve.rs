@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
 use tabellion_evidence::tile::WIDTH;
 use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
-use tabellion_ledger::{Ledger, LedgerError, Options, Reader, Witnessing};
+use tabellion_ledger::{Ledger, LedgerError, Options, Witnessing};
 use tabellion_store::{DiskStore, Protection, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -226,7 +226,7 @@ pub(crate) async fn record_alone(config: &Config, act: custody::Act) -> Result<u
 async fn recover(notary: &Notary) -> Result<usize, Failure> {
     let unfinished = notary.ledger().catalog().unfinished()?;
     let reader = notary.ledger().reader();
-    let (former, stopped) = match former_session(reader)? {
+    let (former, stopped) = match former_session(notary.ledger())? {
         Some((former, stopped)) => (Some(former), stopped),
         None => (None, true),
     };
@@ -261,12 +261,10 @@ async fn recover(notary: &Notary) -> Result<usize, Failure> {
 const FORMER_BUNDLES_MAX: u64 = 64;
 
 /// The last entry of the session before this one, and whether it ended it.
-fn former_session(reader: &Reader) -> Result<Option<(Former, bool)>, Failure> {
-    let size = match reader.checkpoint() {
-        Ok(checkpoint) => checkpoint.size,
-        Err(LedgerError::Missing { .. }) => 0,
-        Err(error) => return Err(error.into()),
-    };
+fn former_session(ledger: &Ledger) -> Result<Option<(Former, bool)>, Failure> {
+    // Not the checkpoint's size: that may wait for witnesses.
+    let size = ledger.catalog().position()?.map_or(0, |(size, _)| size);
+    let reader = ledger.reader();
     for number in (0..size.div_ceil(WIDTH)).rev().take(FORMER_BUNDLES_MAX as usize) {
         for entry in reader.entries(number, size)?.iter().rev() {
             if let Ok(Entry { producer: Some(producer), seq: Some(seq), kind, .. }) = Entry::parse(entry) {

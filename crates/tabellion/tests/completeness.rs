@@ -68,7 +68,7 @@ fn every_entry_has_its_number_and_every_session_knows_the_one_before() {
     );
     let key = std::fs::read_to_string(data.join("log.vkey")).unwrap();
     for (session, before) in sessions.iter().zip([None, Some(&sessions[0]), Some(&sessions[1])]) {
-        assert_eq!(session[0]["key"], key.trim_end());
+        assert_eq!(session[0]["key"], key.lines().next().unwrap());
         match before {
             None => assert!(session[0].get("former").is_none()),
             Some(before) => {

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use tabellion_audit::anchors::{self, Anchors, AskNode, Trust, Unchecked};
 use tabellion_audit::{DirectorySource, Report};
+use tabellion_evidence::audit::Problem;
 use tabellion_evidence::note::VerifierKey;
 use tabellion_evidence::ots::BlockHeader;
 use tabellion_evidence::timestamp::{Policy, Roots};
@@ -20,7 +21,6 @@ use tabellion_gateway::{Target, Upstream, Upstreams, read_body};
 use super::serve::runtime;
 use crate::cli::VerifyArgs;
 use crate::failure::Failure;
-use crate::ui;
 
 /// A report, and what anchors say, as one object.
 #[derive(Serialize)]
@@ -74,32 +74,29 @@ pub(super) fn check(
         .map_err(|error| Failure::environment("the anchors cannot be read").because(error))
 }
 
-/// At most so many lines of each kind: the newest.
+/// At most so many statements of each kind, the newest; all of them are in the JSON report.
 const LINES_MAX: usize = 10;
 
-pub(super) fn print(anchors: &Anchors) -> Result<(), Failure> {
-    let more = |count: usize, what: &str| match count.checked_sub(LINES_MAX) {
-        Some(more @ 1..) => ui::result(format!("anchor    and {more} earlier {what}; --json lists them")),
-        _ => Ok(()),
-    };
-    more(anchors.existed.len(), "ones")?;
-    for one in newest(&anchors.existed) {
-        let (size, time, by) = (one.size, one.no_later_than, ui::plain(&one.by));
-        ui::result(format!("anchor    the first {size} entries existed no later than {time}, by {by} ({})", one.file))?;
+/// Adds what the anchors say to the report of the log that they are beside.
+pub(super) fn enter(anchors: &Anchors, report: &mut Report) {
+    if !anchors.existed.is_empty() {
+        report.checked_after_all("time");
     }
-    more(anchors.not_before.len(), "lower bounds")?;
+    for one in newest(&anchors.existed) {
+        let (size, time, by, file) = (one.size, one.no_later_than, &one.by, &one.file);
+        let text = format!("the first {size} entries existed no later than {time}, by {by} ({file})");
+        report.prove("existed", text);
+    }
     for one in newest(&anchors.not_before) {
-        let (entry, time) = (one.entry, one.time);
-        ui::result(format!("anchor    entries from {entry} on were recorded not before {time} ({})", one.file))?;
+        let text = format!("entries from {} on were recorded not before {} ({})", one.entry, one.time, one.file);
+        report.prove("not-before", text);
     }
     for one in &anchors.contradicted {
-        ui::result(format!("PROBLEM   {}", ui::plain(&one.to_string())))?;
+        report.contradict(Problem::Outside { code: "anchor", text: one.to_string() });
     }
-    more(anchors.unchecked.len(), "ones that could not be checked")?;
     for one in newest(&anchors.unchecked) {
-        ui::result(format!("unchecked {}", ui::plain(&one.to_string())))?;
+        report.leave_unchecked("anchor", one.to_string());
     }
-    Ok(())
 }
 
 fn newest<T>(all: &[T]) -> &[T] {

@@ -67,11 +67,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Ended {
         None => (directory_keeping(&config.data, &options, state)?, Some(&*config.data)),
     };
     let anchors = anchors::check(directory, options.vkey.as_ref(), args)?;
-    report.verified &= anchors.contradicted.is_empty();
+    anchors::enter(&anchors, &mut report);
     if args.json {
         ui::json(&anchors::WithAnchors { report: &report, anchors: &anchors })?;
     } else {
-        anchors::print(&anchors)?;
         print(&report)?;
     }
     Ok(if report.verified { ExitCode::SUCCESS } else { said_no() })
