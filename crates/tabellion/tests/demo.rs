@@ -59,6 +59,8 @@ fn everything_that_the_demo_claims_holds_and_the_log_that_it_leaves_verifies() {
             "  $ tabellion search --case C-1042",
             "6. Verifying everything",
             "8. Proving one exchange",
+            "9. What an examiner receives",
+            "with a page taken out: NOT VERIFIED",
             "All of it held. Next",
             "client = OpenAI(base_url=\"http://127.0.0.1:8600/v1\")",
         ] {

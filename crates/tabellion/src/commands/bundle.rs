@@ -33,7 +33,7 @@ pub(super) fn run(path: &Path, bytes: &[u8], keys: &[VerifierKey], json: bool) -
 }
 
 /// The files of a bundle, by their paths below its one directory.
-fn unpack(bytes: &[u8]) -> Result<Files, String> {
+pub(super) fn unpack(bytes: &[u8]) -> Result<Files, String> {
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| "it is no zip file".to_owned())?;
     if zip.len() > FILES_MAX {
         return Err("it has too many files".to_owned());

@@ -1,5 +1,5 @@
 //! `tabellion demo`: three applications talk to a stand-in for a model through the real gateway; then the log is
-//! searched, verified, tampered with in a copy, and proven.
+//! searched, verified, tampered with in a copy, proven, and handed to an examiner.
 //!
 //! Whatever is claimed on the way is checked first, so the demo is a test of the whole as well. Applications, gateway
 //! and stand-in share this process but speak HTTP with each other; all else is read from the disk, as any command
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tabellion_audit::{DirectorySource, Options, Report, verify_proof};
+use tabellion_evidence::bundle::{Files, verify as verify_bundle};
 use tabellion_evidence::entry;
 use tabellion_evidence::note::VerifierKey;
 use tabellion_ledger::{LedgerError, Reader};
@@ -29,8 +30,8 @@ use tabellion_store::{DiskStore, RealDisk};
 use tokio::net::TcpListener;
 
 use super::serve::wait_for_signal;
-use super::{Log, search};
-use crate::cli::DemoArgs;
+use super::{Log, bundle, export, search};
+use crate::cli::{DemoArgs, ExportArgs, LogArgs};
 use crate::config::{Config, DEFAULTS};
 use crate::failure::Failure;
 use crate::policy;
@@ -240,7 +241,8 @@ impl<'a> Demo<'a> {
         self.search().await?;
         self.verify().await?;
         self.tamper().await?;
-        self.prove(&loan).await
+        self.prove(&loan).await?;
+        self.export().await
     }
 
     /// Asks, and looks whether either direction was changed on its way.
@@ -644,6 +646,44 @@ impl<'a> Demo<'a> {
                 &format!("the copy of the answer, {} bytes: exact, \u{201c}declined\u{201d} and all", received.len()),
             )
             .await
+    }
+
+    /// Hands the loan case to an examiner, who trusts nobody.
+    async fn export(&mut self) -> Result<(), Failure> {
+        self.stage.scene(9, "What an examiner receives").await?;
+        let stage = &self.stage;
+        let path = self.place.scratch.join("loan.zip");
+        stage.command(&format!("tabellion export --case {LOAN_CASE} --reason \"file 77\" -o loan.zip"))?;
+        let args = ExportArgs {
+            query: None,
+            case: Some(LOAN_CASE.to_owned()),
+            id: Vec::new(),
+            output: path.clone(),
+            reason: Some("file 77".to_owned()),
+            checkpoint: None,
+            log: LogArgs { config: None, data: None },
+        };
+        // It asks the server, which runs here.
+        let exported = tokio::task::block_in_place(|| export::export(&self.log, &args))?;
+        let files = bundle::unpack(&record::read(&path)?).map_err(Failure::internal)?;
+        let verified = |files: &Files| verify_bundle(files, std::slice::from_ref(&self.vkey)).problems.is_empty();
+        stage
+            .expect(
+                verified(&files) && exported.exchanges > 0,
+                &format!(
+                    "{} exchanges, {} parts and {} custody entries, with a proof each: verified",
+                    exported.exchanges, exported.parts, exported.custody
+                ),
+            )
+            .await?;
+        stage.say(
+            "It brings a verifier in Python, for whom does not trust this program. That it was handed out, when and \
+             why, is on the record:",
+        )?;
+        stage.named("custody.export", &format!("entry {}, which commits to what the bundle has", exported.entry))?;
+        let mut without = files.clone();
+        without.retain(|name, _| !name.starts_with("data/readable/"));
+        stage.expect(!verified(&without), "with a page taken out: NOT VERIFIED").await
     }
 
     /// Says what to do next.

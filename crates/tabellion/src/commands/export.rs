@@ -36,16 +36,36 @@ const DRAFTS: [(&str, &str); 4] = [
     ("certificate-bsa-63.md", include_str!("../../../../defaults/bundle/certificate-bsa-63.md")),
 ];
 
+pub(crate) fn run(args: &ExportArgs) -> Ended {
+    let exported = export(&Log::open(&args.log)?, args)?;
+    ui::note(format!(
+        "{} exchanges, {} parts of content, {} custody entries; the export is entry {}",
+        exported.exchanges, exported.parts, exported.custody, exported.entry
+    ));
+    ui::note(format!("check it with: tabellion verify {}", args.output.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was written.
+pub(super) struct Exported {
+    pub(super) exchanges: u64,
+    pub(super) parts: u64,
+    pub(super) custody: u64,
+    /// The record of the export.
+    pub(super) entry: u64,
+}
+
+/// Writes a bundle.
+///
 /// 1. Put the payload together. Nobody has it yet.
 /// 2. Record the export, with the hash of the payload's manifest. A crash from here on: the log says that a bundle was
 ///    handed out that nobody has, which is the right way to be wrong.
 /// 3. Add the record's own proof, and write the file.
-pub(crate) fn run(args: &ExportArgs) -> Ended {
-    let log = Log::open(&args.log)?;
+pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> {
     let catalog = log.catalog()?;
-    let (selection, exchanges) = select(args, &log, &catalog)?;
-    let head = Head::of(&log, args.checkpoint.as_deref())?;
-    let (mut files, contents) = payload(&log, &catalog, &head, selection.clone(), exchanges)?;
+    let (selection, exchanges) = select(args, log, &catalog)?;
+    let head = Head::of(log, args.checkpoint.as_deref())?;
+    let (mut files, contents) = payload(log, &catalog, &head, selection.clone(), exchanges)?;
     let manifest = bundle::manifest(files.iter().filter(|(path, _)| bundle::is_payload(path)));
     let manifest_hash = sha256(&manifest);
     let count = contents.exchanges.len() as u64;
@@ -73,12 +93,7 @@ pub(crate) fn run(args: &ExportArgs) -> Ended {
             .hint("run `tabellion verify`: the log may be damaged"));
     }
     write_zip(&args.output, &files)?;
-    ui::note(format!(
-        "{count} exchanges, {} parts of content, {} custody entries; the export is entry {index}",
-        checked.parts, checked.custody
-    ));
-    ui::note(format!("check it with: tabellion verify {}", args.output.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exported { exchanges: count, parts: checked.parts, custody: checked.custody, entry: index })
 }
 
 /// The tree head that the proofs lead to.
