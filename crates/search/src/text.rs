@@ -89,8 +89,10 @@ pub(crate) fn push(out: &mut String, text: &str, end: usize) {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         // Most texts are words of plain letters: taken a word at a time, because a character at a time costs ten times.
-        let plain = rest.bytes().take_while(u8::is_ascii_graphic).count();
-        if plain > 1 && out.len() + plain + BETWEEN.len_utf8() <= end {
+        // No more of a word is looked at than there is room for, or one that does not fit would be counted at each character.
+        let room = end.saturating_sub(out.len() + BETWEEN.len_utf8());
+        let plain = rest.bytes().take(room).take_while(u8::is_ascii_graphic).count();
+        if plain > 1 {
             out.push_str(&rest[..plain]);
             last = 'x';
             rest = &rest[plain..];
@@ -397,6 +399,10 @@ mod tests {
                 assert!(out.len() <= "before".len() + limit, "{limit}");
             }
         }
+        // One word that is longer than the limit, and so long that counting it again at each character would never end.
+        let mut out = String::new();
+        push(&mut out, &"x".repeat(8 << 20), 4 << 20);
+        assert_eq!(out.len(), 4 << 20);
         let mut out = String::new();
         push_part(&mut out, &[0xff; 1000], 100);
         assert!(out.len() <= 100);
