@@ -166,12 +166,12 @@ def verify_inclusion(index, size, leaf, proof, root):
 
 
 def verify_consistency(old_size, old_root, size, root, proof):
-    """RFC 9162, section 2.1.4.2. The older tree has entries."""
-    if old_size == 0 or old_size > size:
+    """RFC 9162, section 2.1.4.2. Everything extends the empty tree."""
+    if old_size > size:
         raise Refused("a tree of %d is no beginning of one of %d" % (old_size, size))
-    if old_size == size:
-        if proof or old_root != root:
-            raise Refused("two trees of %d entries differ" % size)
+    if old_size in (0, size):
+        if proof or old_root != (root if old_size == size else EMPTY_ROOT):
+            raise Refused("two trees of %d entries differ" % old_size)
         return
     proof = list(proof)
     if old_size & (old_size - 1) == 0:

@@ -1,7 +1,7 @@
 //! Custody acts of commands. (DESIGN: every look is on the record.)
 //!
-//! An act is recorded before it takes effect: by the server that is running, which is asked over its own listener with
-//! the key that only the log's owner can read, or else by the command, which opens the log for as long as that takes.
+//! An act is recorded before it takes effect: by the command, which opens the log for as long as that takes, or while a
+//! server has the log, by that one, which is asked over its own listener with the key that only the log's owner can read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tabellion_evidence::entry::{Export, Kind};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
-use tabellion_ledger::Reader;
+use tabellion_ledger::{LedgerError, Reader};
 
 use crate::commands::serve::runtime;
 use crate::config::Config;
@@ -33,8 +33,8 @@ const PATH: &str = "/api/v1/custody";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// What somebody is about to do.
-#[derive(Debug, Serialize, Deserialize)]
+/// What somebody is about to do. It cannot be printed: it is not redacted yet.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Act {
     /// Who, as the operating system says.
@@ -45,7 +45,7 @@ pub(crate) struct Act {
     pub(crate) what: What,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
     /// Hand out a bundle.
@@ -58,21 +58,20 @@ struct Recorded {
 }
 
 impl Act {
-    fn draft(self, notary: &Notary) -> Draft {
-        let Self { actor, why, what } = self;
-        let What::Export { manifest, selection, exchanges } = what;
+    fn draft(&self, notary: &Notary) -> Draft {
+        let What::Export { manifest, selection, exchanges } = &self.what;
         let mut draft = Draft::new(Kind::Export, None);
-        draft.entry.actor = Some(draft.label(notary, &actor));
-        if let Some(why) = why {
-            draft.why(notary, &why);
+        draft.entry.actor = Some(draft.label(notary, &self.actor));
+        if let Some(why) = &self.why {
+            draft.why(notary, why);
         }
-        let selection = selection.into_iter().map(|(name, value)| (name, draft.label(notary, &value))).collect();
-        draft.entry.export = Some(Export { manifest, selection, exchanges });
+        let selection = selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect();
+        draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
         draft
     }
 
     /// Appends the act; returns its index once it is durable.
-    pub(crate) async fn append(self, notary: &Notary) -> Result<u64, Failure> {
+    pub(crate) async fn append(&self, notary: &Notary) -> Result<u64, Failure> {
         let draft = self.draft(notary);
         serve::append_custody(notary, draft).await
     }
@@ -90,21 +89,30 @@ pub(crate) fn operator() -> String {
 /// Records an act, and waits until it is published. Returns its index.
 pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<u64, Failure> {
     let runtime = runtime()?;
+    let deadline = Instant::now() + TIMEOUT;
     let index = runtime.block_on(async {
-        match serve::console_of(&config.data)? {
-            Some(console) => match ask(config, &console, &act).await? {
-                Some(index) => Ok(index),
-                // Whoever wrote the address is gone.
-                None => serve::record_alone(config, act).await,
-            },
-            None => serve::record_alone(config, act).await,
+        loop {
+            // Only while another process has the log is an address in its directory anybody's whom to tell the key.
+            if let Some(index) = serve::record_alone(config, &act).await? {
+                return Ok(index);
+            }
+            if let Some(console) = serve::console_of(&config.data)?
+                && let Some(index) = ask(config, &console, &act).await?
+            {
+                return Ok(index);
+            }
+            // A server that starts or stops, or another command.
+            if Instant::now() > deadline {
+                return Err(Failure::from(LedgerError::InUse));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })?;
     let deadline = Instant::now() + TIMEOUT;
     while reader.checkpoint()?.size <= index {
         if Instant::now() > deadline {
             return Err(Failure::environment("the act is recorded, but the log is not published")
-                .hint("is the disk full? then try again: acts may be recorded twice"));
+                .hint("is the disk full, or does the checkpoint wait for witnesses? acts may be recorded twice"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -159,7 +159,10 @@ impl Server {
 
 /// Opens the log for writing.
 fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
-    let keys = config.keys();
+    notary(config, open_ledger(config, &metrics)?, metrics)
+}
+
+fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, LedgerError> {
     let options = Options {
         origin: config.origin(),
         publish_every: Duration::from_millis(config.ledger.publish_ms),
@@ -171,8 +174,11 @@ fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets)
         },
         ..Options::default()
     };
-    let ledger = Ledger::open(&config.data, &keys, options)?;
-    let secrets = Secrets::open(&keys)?;
+    Ledger::open(&config.data, &config.keys(), options)
+}
+
+fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
+    let secrets = Secrets::open(&config.keys())?;
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
     Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
@@ -206,15 +212,23 @@ pub(crate) fn console_of(data: &Path) -> Result<Option<String>, Failure> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { console }| console))
 }
 
-/// Opens the log for one custody act, in a session of its own. Returns the act's index.
-pub(crate) async fn record_alone(config: &Config, act: custody::Act) -> Result<u64, Failure> {
-    let (notary, _) = open(config, Arc::new(Metrics::new()))?;
+/// Opens the log for one custody act, in a session of its own. Returns the act's index; `None` when another process has the
+/// log.
+pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<Option<u64>, Failure> {
+    let metrics = Arc::new(Metrics::new());
+    let ledger = match open_ledger(config, &metrics) {
+        Err(LedgerError::InUse) => return Ok(None),
+        opened => opened?,
+    };
+    // Whoever wrote it is gone, and somebody else may listen there by now.
+    DiskStore::new(RealDisk::new(&config.data)).remove(ADDRESSES)?;
+    let (notary, _) = notary(config, ledger, metrics)?;
     recover(&notary).await?;
     let recorded = act.append(&notary).await;
     let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;
     let ledger = notary.ledger().clone();
     let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
-    stopped.and(recorded)
+    stopped.and(recorded).map(Some)
 }
 
 /// Says in the log that recording starts, and where it last ended; then closes what was under way at that time. Returns

@@ -443,7 +443,14 @@ fn the_same_selection_at_the_same_tree_head_makes_the_same_payload_and_a_running
         assert!(said.status.success(), "{}", text(&said.stderr));
         unzip(&here.join(bundle))
     };
+    // An address that a server left behind which was killed: somebody else listens there now, and must not be told the key.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let address = format!("{{\"console\":\"http://{}\"}}", other.local_addr().unwrap());
+    std::fs::write(here.join("data/server.json"), address).unwrap();
     let alone = export("alone.zip");
+    assert_eq!(other.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert!(!here.join("data/server.json").exists());
 
     let server = Command::new(env!("CARGO_BIN_EXE_tabellion"))
         .args(["serve", "--data", "data"])
