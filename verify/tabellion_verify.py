@@ -1404,7 +1404,7 @@ class Directory:
 
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 BAG_MANIFEST, BAG_TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
-BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX = 2 * 2**30, 1000000
+BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CONTENTS_BYTES_MAX = 2 * 2**30, 1000000, 32 * 2**20
 
 CONTENTS = record(
     {
@@ -1534,6 +1534,8 @@ class Bundle:
         self.facts.update(origin=head.origin, size=head.size, root=head.root.hex())
         name = "data/bundle.json"
         try:
+            if len(self.file(name)) >= CONTENTS_BYTES_MAX:
+                raise Refused("is malformed")
             contents = parse_json(self.file(name))
             if not CONTENTS(contents) or contents["v"] != 1:
                 raise Refused("is malformed")

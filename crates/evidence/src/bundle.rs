@@ -43,6 +43,12 @@ pub const EXPORT_PROOF: &str = "export/entry.tlog-proof";
 /// That the log then had what it had at [`CHECKPOINT`]: a hash a line, in base64.
 pub const EXPORT_CONSISTENCY: &str = "export/consistency";
 
+/// More is no list of what a bundle can have.
+const CONTENTS_BYTES_MAX: usize = 32 << 20;
+
+/// So many problems are listed. There is no end to what somebody can make wrong.
+const PROBLEMS_MAX: usize = 1000;
+
 /// Files of a bundle by their paths below its directory.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -206,7 +212,7 @@ pub struct Checked {
     pub parts: u64,
     /// The record of the export, once it was proved.
     pub export: Option<Entry>,
-    /// Everything that is wrong. Empty: verified.
+    /// What is wrong, the first thousand of it. Empty: verified.
     pub problems: Vec<Problem>,
 }
 
@@ -226,8 +232,9 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&mut self, file: impl Into<String>, wrong: impl Into<Wrong>) {
-        let problem = Problem { file: file.into(), wrong: wrong.into() };
-        self.checked.problems.push(problem);
+        if self.checked.problems.len() < PROBLEMS_MAX {
+            self.checked.problems.push(Problem { file: file.into(), wrong: wrong.into() });
+        }
     }
 
     fn file(&mut self, path: &str) -> Option<&[u8]> {
@@ -287,6 +294,9 @@ impl Check<'_> {
             }
         }
         let Some(bytes) = self.file(CONTENTS) else { return };
+        if bytes.len() >= CONTENTS_BYTES_MAX {
+            return self.wrong(CONTENTS, Wrong::Malformed);
+        }
         let contents = match serde_json::from_slice::<Contents>(bytes) {
             Ok(contents) if contents.v == VERSION => contents,
             _ => return self.wrong(CONTENTS, Wrong::Malformed),
@@ -325,11 +335,12 @@ impl Check<'_> {
                 self.wrong(entry_path(index), Wrong::EntryOfAnother);
             }
         }
-        for path in self.files.keys() {
+        let files = self.files;
+        for path in files.keys() {
             let proven =
                 ["data/entries/", "data/proofs/", "data/content/"].iter().any(|prefix| path.starts_with(prefix));
             if proven && !expected.contains(path) {
-                self.checked.problems.push(Problem { file: path.clone(), wrong: Wrong::Unexpected });
+                self.wrong(path, Wrong::Unexpected);
             }
         }
         self.export(&head, key);

@@ -278,6 +278,16 @@ fn a_bundle_proves_what_it_says_and_whatever_is_done_to_it_is_refused() {
     );
     case("contents with more in them", "malformed", true, Box::new(|f| contents(f, |value| value["x"] = 1.into())));
     case(
+        "contents without end",
+        "malformed",
+        true,
+        Box::new(|files| {
+            let list = "0,".repeat(16 << 20);
+            let text = format!("{{\"v\":1,\"selection\":{{}},\"exchanges\":[],\"custody\":[{list}0]}}");
+            files.insert("data/bundle.json".into(), text.into_bytes());
+        }),
+    );
+    case(
         "contents that are no JSON",
         "malformed",
         true,
