@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tabellion_evidence::content;
@@ -34,6 +34,12 @@ pub struct Catalog {
 
 /// Raised whenever the tables change; a catalog of another version is made again.
 const VERSION: i64 = 1;
+/// News are taken in after so long, not with every publication: parts lie in the order of their hashes, so that in a
+/// large table each costs a page of its own, whichever other parts are written with it. Readers in other processes catch
+/// up by themselves. Less than the search index waits for, which comes after this one.
+const NEWS_WAIT: Duration = Duration::from_millis(1_000);
+/// At so many parts and exchanges, each of about a hundred bytes, the next publication takes them in first.
+const NEWS_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
 /// How many bundles are taken into one transaction when catching up.
 const BUNDLES_PER_COMMIT: u64 = 64;
 
@@ -138,28 +144,29 @@ impl Catalog {
         Ok(())
     }
 
-    /// Takes in a batch that the ledger itself has just published, which follows on the last.
-    pub(crate) fn advance(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+    /// Takes in what the ledger itself has published in the integrated tree of `size` and `root`; of what it has
+    /// already, nothing. False when it has not come as far as the news begin.
+    pub(crate) fn advance(&mut self, news: &mut News, size: u64, root: Hash) -> Result<bool, LedgerError> {
         let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut exchanges = Exchanges::default();
-        for (index, entry) in (batch.first..).zip(batch.entries) {
-            exchanges.take(index, entry);
+        if position(&transaction)?.map_or(0, |(size, _)| size) != news.first {
+            return Ok(false);
         }
-        exchanges.note(&transaction)?;
+        news.exchanges.note(&transaction)?;
+        // In the order of the table, which then is walked once.
+        news.parts.sort_unstable();
         let mut parts = Parts::of(&transaction)?;
-        for (hash, offset, length) in batch.parts {
-            parts.note(hash, batch.first, *offset, *length)?;
+        for (hash, pack, offset, length) in &news.parts {
+            parts.note(hash, *pack, *offset, *length)?;
         }
         drop(parts);
-        note_position(&transaction, batch.first + batch.entries.len() as u64, batch.root)?;
+        note_position(&transaction, size, root)?;
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 
     /// How far the catalog has come, and the log's root there.
     pub fn position(&self) -> Result<Option<(u64, Hash)>, LedgerError> {
-        let mut statement = self.db.prepare_cached("SELECT size, root FROM position")?;
-        Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
+        position(&self.db)
     }
 
     /// Which of these parts are stored.
@@ -284,13 +291,45 @@ impl PartsInOrder {
     }
 }
 
-/// What a publication added.
-pub(crate) struct Batch<'a> {
-    pub(crate) first: u64,
-    pub(crate) entries: &'a [&'a [u8]],
-    /// Hash, offset and length in the pack `content/<first>`.
-    pub(crate) parts: &'a [(Hash, usize, usize)],
-    pub(crate) root: Hash,
+/// What was published and the catalog does not have yet.
+pub(crate) struct News {
+    /// The index of the first entry of it.
+    first: u64,
+    /// When that came.
+    since: Instant,
+    exchanges: Exchanges,
+    /// Hash, pack, offset and length.
+    parts: Vec<(Hash, u64, usize, usize)>,
+}
+
+impl News {
+    /// Nothing yet, of entries from this one on.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { first, since: Instant::now(), exchanges: Exchanges::default(), parts: Vec::new() }
+    }
+
+    /// Takes in a publication: its entries, and where in their pack the parts are that it brought.
+    pub(crate) fn add(&mut self, first: u64, entries: &[&[u8]], parts: impl Iterator<Item = (Hash, usize, usize)>) {
+        for (index, entry) in (first..).zip(entries) {
+            self.exchanges.take(index, entry);
+        }
+        self.parts.extend(parts.map(|(hash, offset, length)| (hash, first, offset, length)));
+    }
+
+    /// How much longer they can wait.
+    pub(crate) fn due_in(&self) -> Duration {
+        NEWS_WAIT.saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether there must not be more of them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.parts.len() + self.exchanges.0.len() >= NEWS_MAX
+    }
+
+    /// The index of the first entry of them.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
 }
 
 /// The name of the pack that starts at an entry.
@@ -318,14 +357,14 @@ impl Exchanges {
         };
     }
 
-    fn note(self, db: &Connection) -> Result<(), LedgerError> {
+    fn note(&self, db: &Connection) -> Result<(), LedgerError> {
         let mut statement = db.prepare_cached(
             "INSERT INTO exchange(id, request, response) VALUES (?1, ?2, ?3)
              ON CONFLICT(id) DO UPDATE SET
                  request = coalesce(request, excluded.request), response = coalesce(response, excluded.response)",
         )?;
-        for (id, (request, response)) in self.0 {
-            let index = |index: Option<u64>| index.map(|index| index as i64);
+        for (id, (request, response)) in &self.0 {
+            let index = |index: &Option<u64>| index.map(|index| index as i64);
             statement.execute(params![id, index(request), index(response)])?;
         }
         Ok(())
@@ -344,6 +383,11 @@ impl<'db> Parts<'db> {
         self.0.execute(params![hash.0, pack as i64, offset as i64, length as i64])?;
         Ok(())
     }
+}
+
+fn position(db: &Connection) -> Result<Option<(u64, Hash)>, LedgerError> {
+    let mut statement = db.prepare_cached("SELECT size, root FROM position")?;
+    Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
 }
 
 fn note_position(db: &Connection, size: u64, root: Hash) -> Result<(), LedgerError> {

@@ -37,7 +37,7 @@ fn go_on(
         match recovered.publisher.publish(waiting) {
             Ok(()) => {
                 waiting.clear();
-                recovered.sequencer.published(recovered.publisher.size());
+                recovered.sequencer.published(recovered.publisher.cataloged());
             }
             Err(LedgerError::Store(error)) if error.needs_restart() => return (acknowledged, true),
             Err(_) => {}
@@ -229,7 +229,7 @@ fn grow(recovered: &mut Recovered<SimDisk>, from: u64, to: u64) {
         let appends = (next..until).map(|n| append(&format!("entry {n}"), &[&format!("part {}", n / 3)])).collect();
         let (_, records) = recovered.sequencer.sequence(appends).unwrap();
         recovered.publisher.publish(&records).unwrap();
-        recovered.sequencer.published(recovered.publisher.size());
+        recovered.sequencer.published(recovered.publisher.cataloged());
         next = until;
     }
 }

@@ -99,13 +99,13 @@ pub(super) fn history(disk: &SimDisk) -> Vec<&'static str> {
         let (_, first) = sequencer.sequence(vec![append("a", &["p", "p"])]).ok()?;
         acknowledged.push("a");
         publisher.publish(&first).ok()?;
-        sequencer.published(publisher.size());
+        sequencer.published(publisher.cataloged());
         let (_, second) = sequencer.sequence(vec![append("b", &["p", "q"]), append("c", &["q"])]).ok()?;
         acknowledged.extend(["b", "c"]);
         let (_, third) = sequencer.sequence(vec![append("d", &["r"])]).ok()?;
         acknowledged.push("d");
         publisher.publish(&[second, third].concat()).ok()?;
-        sequencer.published(publisher.size());
+        sequencer.published(publisher.cataloged());
         sequencer.sequence(vec![append("e", &["s"])]).ok()?;
         acknowledged.push("e");
         Some(())
@@ -240,7 +240,7 @@ fn one_failure_of_the_disk_at_any_step_refuses_or_delays_and_loses_nothing() {
                 }
                 if publisher.publish(&unpublished).is_ok() {
                     unpublished.clear();
-                    sequencer.published(publisher.size());
+                    sequencer.published(publisher.cataloged());
                 }
             }
             drop((sequencer, publisher));
