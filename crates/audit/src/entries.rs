@@ -184,6 +184,9 @@ impl Scope<'_> {
         rest: &mut Entries,
     ) -> Result<(), SourceError> {
         let widths = self.files.and_then(|files| files.bundles.get(&number)).map_or(&[][..], Vec::as_slice);
+        if widths.is_empty() {
+            return Ok(());
+        }
         let known: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
         for &older in widths.iter().filter(|&&older| older < width) {
             let file = bundle_file(number, older);
