@@ -10,7 +10,8 @@
 //! [`Entry::parse`]: crate::entry::Entry::parse
 
 use crate::audit::{Facts, Name, Side};
-use crate::entry::{NUMBERS, PRODUCER_BYTES_MAX};
+use crate::custody;
+use crate::entry::{Kind, NUMBERS, PRODUCER_BYTES_MAX};
 use crate::sessions::{Said, micros};
 use crate::tile::ENTRY_BYTES_MAX;
 
@@ -57,6 +58,7 @@ enum Member {
     Reason,
     Usage,
     Trace,
+    Key,
 }
 
 impl Member {
@@ -83,6 +85,7 @@ impl Member {
             b"reason" => Self::Reason,
             b"usage" => Self::Usage,
             b"trace" => Self::Trace,
+            b"key" => Self::Key,
             _ => return None,
         })
     }
@@ -109,6 +112,7 @@ impl<'a> Reader<'a> {
         let mut seen = Seen::default();
         let (mut side, mut has_body) = (None, false);
         let (mut id, mut exchange, mut time, mut producer, mut seq) = (None, None, None, None, None);
+        let mut key = None;
         self.object(|reader, name| {
             let member = Member::of(name)?;
             seen.add(member as u32)?;
@@ -126,6 +130,7 @@ impl<'a> Reader<'a> {
                 Member::Time => time = Some(reader.text()?),
                 Member::Producer => producer = Some(reader.text()?),
                 Member::Seq => seq = Some(reader.number()?),
+                Member::Key => key = Some(reader.text()?),
                 Member::Upstream
                 | Member::Operation
                 | Member::Model
@@ -175,7 +180,10 @@ impl<'a> Reader<'a> {
         let time = std::str::from_utf8(time).ok().and_then(micros);
         let said = Said { number, time, role: None };
         let exchange = Some((Name::of_bytes(exchange), side));
-        Some((Facts { id: Name::of_bytes(id), exchange, said }, has_body))
+        let kind = if side == Side::Request { Kind::Request } else { Kind::Response };
+        let key = key.and_then(|key| std::str::from_utf8(key).ok());
+        let custody = key.map(|key| custody::Said::used(kind, key, time));
+        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body))
     }
 
     /// Whether it speaks of a body.

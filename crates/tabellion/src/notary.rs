@@ -198,6 +198,16 @@ impl Notary {
         format!("k_{}", &hex::encode(mac.finalize().into_bytes())[..8])
     }
 
+    /// A text as the log has it.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.redactor.text(text).text
+    }
+
+    /// The tokens under which a value is found; see [`Redactor::subject_tokens`].
+    pub(crate) fn subject_tokens(&self, value: &str) -> Vec<String> {
+        self.redactor.subject_tokens(value)
+    }
+
     /// The start of a commitment to bytes that come one after the other.
     pub(crate) fn commit(&self, entry_id: &str) -> Commitment {
         let mut hasher = Sha256::new();
@@ -421,6 +431,11 @@ impl Draft {
     /// Why somebody does something, redacted.
     pub(crate) fn why(&mut self, notary: &Notary, text: &str) {
         self.entry.why = Some(self.short(notary, text, WHY_CHARS_MAX));
+    }
+
+    /// An address, redacted as in a text that says what it is.
+    pub(crate) fn address(&mut self, notary: &Notary, address: std::net::IpAddr) -> String {
+        self.label(notary, &address.to_canonical().to_string())
     }
 
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::{Ended, ui};
 
 #[derive(Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     exchange: String,
     request: Option<Side>,
     response: Option<Side>,
@@ -33,17 +33,21 @@ struct Text {
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Ended {
-    let log = Log::open(&args.log)?;
-    let catalog = log.catalog()?;
-    let exchange = log.exchange(&catalog, &args.id)?;
-    let side = |index: Option<u64>| index.map(|index| side(&log, &catalog, index)).transpose();
-    let shown = Shown { request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id };
+    let shown = look(&Log::open(&args.log)?, &args.id)?;
     if args.json {
         ui::json(&shown)?;
     } else {
         print(&shown)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An exchange, with its redacted content.
+pub(crate) fn look(log: &Log, id: &str) -> Result<Shown, Failure> {
+    let catalog = log.catalog()?;
+    let exchange = log.exchange(&catalog, id)?;
+    let side = |index: Option<u64>| index.map(|index| side(log, &catalog, index)).transpose();
+    Ok(Shown { request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id })
 }
 
 fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
