@@ -45,9 +45,9 @@ use std::time::Duration;
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Name};
 use tabellion_evidence::checkpoint::{self, Checkpoint, CheckpointError};
+use tabellion_evidence::custody;
 use tabellion_evidence::note::{Note, VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
-use tabellion_evidence::custody;
 use tabellion_evidence::sessions::{Rules, Sessions};
 use tabellion_evidence::tile::{self, WIDTH};
 
@@ -230,6 +230,9 @@ impl Run<'_> {
                 "numbers",
                 format!("{unnumbered} entries have no number, so whether one among them is missing does not show"),
             );
+        }
+        if self.options.range.is_some() && !self.options.foreign {
+            self.unchecked("custody", "of a part of a log it is not known which keys and holds there were before it");
         }
         if open > 0 && self.options.range.is_none() {
             self.unchecked(

@@ -17,8 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::checkpoint::CheckpointError;
-use crate::custody;
 use crate::content::{PART_HEADER_BYTES, PLACEHOLDER, PackError};
+use crate::custody;
 use crate::entry::{Content, Entry, EntryError, Kind, Part};
 use crate::proof::ProofFileError;
 use crate::sessions::{Numbering, Said};

@@ -21,4 +21,6 @@ mod upstream;
 pub use listen::{Limits, ReadError, listen, read_body};
 pub use relay::{ClientGone, Relay, RelayBody, relay};
 pub use tls::{Tls, TlsError};
-pub use upstream::{CREDENTIALS, KEY_PREFIX, Target, Unreachable, Upstream, Upstreams, credential_of, response_headers};
+pub use upstream::{
+    CREDENTIALS, KEY_PREFIX, Target, Unreachable, Upstream, Upstreams, credential_of, response_headers,
+};

@@ -60,13 +60,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(shown.clone());
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self {
-            acceptor,
-            shown,
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            read: RwLock::new(read),
-        })
+        Ok(Self { acceptor, shown, certificate: certificate.to_owned(), key: key.to_owned(), read: RwLock::new(read) })
     }
 
     /// Takes up the files again if they have changed; says whether they had. What was shown is shown on when they cannot
@@ -92,9 +86,8 @@ fn changed(path: &Path) -> Option<SystemTime> {
 }
 
 fn certified(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|_| TlsError::Certificate)?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(|_| TlsError::Certificate)?;
     if chain.is_empty() {
         return Err(TlsError::Certificate);
     }

@@ -229,8 +229,8 @@ impl Catalog {
     /// say that nothing happened, are not among them.
     pub fn custody(&self) -> Result<Vec<(u64, Kind)>, LedgerError> {
         let mut statement = self.db.prepare("SELECT entry, kind FROM custody ORDER BY entry")?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, Kind::from(row.get_ref(1)?.as_str()?))))?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, Kind::from(row.get_ref(1)?.as_str()?))))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

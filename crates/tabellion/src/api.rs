@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
@@ -33,7 +33,7 @@ enum Asks {
     Itself,
 }
 
-/// What a path takes. One that is not known here is nobody's business without a key.
+/// What a path takes. Below `/api/`, one that is not known here is nobody's business without a key.
 fn asks(path: &str) -> Asks {
     let has = |right, always| Asks::Has { right, always };
     match path {
@@ -42,7 +42,7 @@ fn asks(path: &str) -> Asks {
         "/metrics" => has(Right::Metrics, false),
         "/log/add" => has(Right::Append, false),
         path if path.starts_with("/log/") => has(Right::Log, false),
-        path if path.starts_with("/presidio/") => has(Right::Detect, false),
+        path if path.starts_with("/presidio") => has(Right::Detect, false),
         path if path.starts_with("/api/v1/exchanges") => has(Right::Content, true),
         path if path.starts_with("/api/v1/search") => has(Right::Content, true),
         path if path.starts_with("/api/") => has(Right::Custody, true),

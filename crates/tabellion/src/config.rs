@@ -395,7 +395,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let listeners = [("gateway", self.gateway.listen, &self.gateway.tls), ("console", self.console.listen, &self.console.tls)];
+        let listeners =
+            [("gateway", self.gateway.listen, &self.gateway.tls), ("console", self.console.listen, &self.console.tls)];
         for (key, listen, tls) in listeners {
             if !is_loopback(listen.ip()) && !tls.is_set() && !self.network.protected_by_others {
                 return Err(ConfigError::Exposed { key });

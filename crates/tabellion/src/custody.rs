@@ -128,7 +128,9 @@ fn against(fault: Fault) -> Failure {
     let failure = Failure::evidence(format!("the act is refused, because it {fault}"));
     match fault {
         Fault::ApprovalMissing => failure.hint("ask for one with --ask, and name it with --approval"),
-        Fault::ApprovalExpired | Fault::ApprovalUsed | Fault::ApprovalOther => failure.hint("ask for another with --ask"),
+        Fault::ApprovalExpired | Fault::ApprovalUsed | Fault::ApprovalOther => {
+            failure.hint("ask for another with --ask")
+        }
         Fault::ApprovalOwn => failure.hint("somebody else must approve it"),
         Fault::KeyTwice | Fault::RevokeUnissued => failure.hint("see `tabellion key list`"),
         Fault::HoldUnplaced => failure.hint("see `tabellion hold list`"),
@@ -186,8 +188,10 @@ impl Act {
         }
         match &self.what {
             What::Export { manifest, selection, exchanges } => {
-                let selection =
-                    selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect();
+                let selection = selection
+                    .iter()
+                    .map(|(name, value)| (draft.label(notary, name), draft.label(notary, value)))
+                    .collect();
                 draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
             }
             What::KeyIssue { key, role, holder, sha256, public, expires } => {

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_wherever_clients_send_theirs() {
-        let with = |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        let with =
+            |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
         for (name, value) in [
             ("x-tabellion-key", "tbl_x"),
             ("authorization", "Bearer tbl_x"),

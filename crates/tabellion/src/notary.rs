@@ -433,9 +433,15 @@ impl Draft {
         self.entry.why = Some(self.short(notary, text, WHY_CHARS_MAX));
     }
 
-    /// An address, redacted as in a text that says what it is.
+    /// An address as its token, whatever the policy leaves in texts: the one that it has there, where it has one.
     pub(crate) fn address(&mut self, notary: &Notary, address: std::net::IpAddr) -> String {
-        self.label(notary, &address.to_canonical().to_string())
+        let text = address.to_canonical().to_string();
+        let tokens = notary.subject_tokens(&text);
+        let Some(token) = tokens.into_iter().find(|token| token.starts_with("IP_ADDRESS:")) else {
+            return notary.actor_of_key(text.as_bytes()).replacen("k_", "a_", 1);
+        };
+        self.count(&BTreeMap::from([("IP_ADDRESS".to_owned(), 1)]), std::slice::from_ref(&token), &BTreeMap::new());
+        format!("[{token}]")
     }
 
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an

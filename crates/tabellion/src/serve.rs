@@ -157,7 +157,8 @@ impl Server {
             keepers.push(tokio::spawn(beat(notary.clone(), Duration::from_secs(config.ledger.heartbeat_s))));
         }
         let data = config.data.clone();
-        let server = Self { gateway: addresses.0, console: addresses.1, urls, log, stop, running, keepers, notary, data };
+        let server =
+            Self { gateway: addresses.0, console: addresses.1, urls, log, stop, running, keepers, notary, data };
         server.announce()?;
         Ok(server)
     }

@@ -68,11 +68,13 @@ fn statement(args: &ApproveArgs, log: &Log, id: &str) -> Result<String, Failure>
         return Err(no("what was asked for has been approved and done"));
     }
     if state.keys().get(id).is_none_or(|key| key.public.is_none()) {
-        return Err(no("the log has issued no such key that signs").hint("tabellion key issue --role officer --public-key F"));
+        return Err(
+            no("the log has issued no such key that signs").hint("tabellion key issue --role officer --public-key F")
+        );
     }
     let reason = args.reason.as_deref().ok_or_else(|| Failure::usage("say why with --reason"))?;
-    let details =
-        digest(&request.kind, &request.details).ok_or_else(|| no("what is asked for cannot be put into a statement"))?;
+    let details = digest(&request.kind, &request.details)
+        .ok_or_else(|| no("what is asked for cannot be put into a statement"))?;
     let statement = Statement {
         log: state.origin().to_owned(),
         request: args.request,

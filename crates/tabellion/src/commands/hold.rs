@@ -69,7 +69,9 @@ fn place(args: &HoldPlaceArgs) -> Ended {
     let placed = state.holds().iter().find(|(_, hold)| hold.placed == entry);
     let (id, _) = placed.ok_or_else(|| Failure::internal("the hold is not in the log"))?;
     if args.query.is_some() {
-        ui::note(format!("it holds the {count} exchanges that these words find today, and none that are recorded later"));
+        ui::note(format!(
+            "it holds the {count} exchanges that these words find today, and none that are recorded later"
+        ));
     }
     ui::note(format!("the hold is in force; entry {entry} says so"));
     ui::result(id)?;
@@ -87,7 +89,9 @@ fn lift(args: &HoldLiftArgs) -> Ended {
         let details = BTreeMap::from([("hold".to_owned(), hold)]);
         let what = What::Request { kind: "custody.hold.lift".to_owned(), details };
         let entry = custody::record(&log.config, &log.reader, Act { actor, why, approval: None, what })?;
-        ui::note(format!("asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"));
+        ui::note(format!(
+            "asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"
+        ));
         ui::result(entry)?;
         return Ok(ExitCode::SUCCESS);
     }

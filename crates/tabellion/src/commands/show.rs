@@ -84,7 +84,8 @@ fn print(shown: &Shown) -> Result<(), Failure> {
         };
         let proof = if side.proven { "in the signed log" } else { "NOT proven: run `tabellion verify`" };
         ui::result(format!("\n{name:<10}entry {}, {proof}", side.index))?;
-        for field in ["time", "upstream", "operation", "model", "case", "actor", "outcome", "status", "reason", "usage"]
+        for field in
+            ["time", "upstream", "operation", "model", "case", "actor", "key", "outcome", "status", "reason", "usage"]
         {
             match side.entry.get(field) {
                 None => {}
