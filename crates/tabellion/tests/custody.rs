@@ -517,6 +517,9 @@ fn beyond_the_loopback_there_is_tls_and_nobody_without_a_key() {
     let (said, _) = curl(&[&["-H", &with(&writer)][..], &json].concat(), gateway, "/v1/chat/completions");
     assert!(said.contains("data: ") && said.ends_with("[DONE]\n\n\n200"), "{said}");
 
+    let doctor = text(&command(here, &["doctor"]).stdout);
+    assert!(doctor.contains("gateway.tls") && doctor.contains("the certificate can be used"), "{doctor}");
+
     // Nothing is spoken in the clear, and nobody else's certificate is shown.
     let plain = run("curl", &["-sS", "-m", "5", &format!("http://127.0.0.1:{console}/healthz")], here);
     assert!(!plain.status.success(), "{}", text(&plain.stdout));
