@@ -804,6 +804,47 @@ mod tests {
         .unwrap();
         assert_eq!(config.external[0].on_failure, OnFailure::Continue);
         assert!(parse("", &[]).unwrap().external.is_empty(), "off by default");
+        for (text, message) in [
+            ("[gateway]\nkeys = \"sk-secret\"", "the setting `gateway.keys` must be optional or required"),
+            ("[custody]\naprove = []", "there is no setting `custody.aprove`; did you mean `custody.approve`?"),
+            (
+                "[custody]\napprove = [\"hold.place\"]",
+                "the setting `custody.approve` must be a list of any of hold.lift, reveal, erase",
+            ),
+            ("[custody]\napprove = 1", "the setting `custody.approve` must be a list"),
+            (
+                "[console.tls]\ncertifcate = \"x\"",
+                "there is no setting `console.tls.certifcate`; did you mean `console.tls.certificate`?",
+            ),
+        ] {
+            assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);
+        }
+        let own = |rest: &str| {
+            let text = format!("[[upstream]]\nname = \"x\"\nkind = \"openai\"\nurl = \"http://x\"\n{rest}");
+            parse(&text, &[]).unwrap().upstream[0].target().map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(own(""), Ok(()));
+        let (file, both) = ("key_file = \"/nowhere/sk-secret\"", "key_file = \"a\"\nkey_env = \"b\"");
+        assert_eq!(
+            own(file).unwrap_err(),
+            "the setting `upstream.key_file of x` must be where a credential is, on one line"
+        );
+        assert!(own(both).unwrap_err().ends_with("must be left out where there is a key_file"));
+        let approve = parse("", &[("TABELLION_CUSTODY_APPROVE", "reveal, erase")]).unwrap().custody.approve;
+        assert_eq!(approve, ["reveal", "erase"]);
+        assert!(parse("", &[("TABELLION_CUSTODY_APPROVE", "")]).unwrap().custody.approve.is_empty());
+        assert_eq!(parse("", &[]).unwrap().custody.approve, ["hold.lift"], "as the log has it until it says otherwise");
+
+        // Beyond the loopback: with TLS, and then with keys; or behind something that has both.
+        let door = |text: &str| {
+            let config = parse(text, &[]).unwrap();
+            config.needs_keys(config.gateway.keys, config.gateway.listen)
+        };
+        assert!(!door("") && door("[gateway]\nkeys = \"required\""));
+        assert!(door("[gateway]\nlisten = \"0.0.0.0:1\"\n[gateway.tls]\ncertificate = \"c\"\nkey = \"k\""));
+        assert!(!door("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true"));
+        let files = parse("[gateway.tls]\ncertificate = \"/nowhere\"\nkey = \"/nowhere\"", &[]).unwrap();
+        assert!(matches!(files.gateway_door(), Err(ConfigError::Tls { .. })));
         assert!(matches!(parse("[gateway]\nlisten = \"0.0.0.0:1\"", &[]), Err(ConfigError::Exposed { .. })));
         parse("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true", &[]).unwrap();
         assert!(matches!(parse("", &[("TABELLION_LEDGER_PUBLISH_MS", "soon")]), Err(ConfigError::Value { .. })));

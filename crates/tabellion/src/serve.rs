@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tabellion_evidence::custody::{self as rules, Role};
 use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
 use tabellion_evidence::tile::WIDTH;
 use tabellion_gateway::{Limits, Tls, Upstreams, listen};
@@ -74,6 +75,10 @@ impl Server {
         let interrupted = recover(&notary).await?;
         let desk = desk(config, &notary)?;
         desk.declare_policy(config).await?;
+        let writes = |key: &rules::Key| key.role == Role::Writer && key.revoked.is_none();
+        if gateway_keys && !desk.access.state.read().await.keys().values().any(writes) {
+            tracing::warn!("the gateway asks for keys, and no writer has one: `tabellion key issue --role writer`");
+        }
 
         let upstreams = config.upstream.iter().map(config::Upstream::target).collect::<Result<_, _>>()?;
         let default = config.upstream.iter().find(|upstream| upstream.default).map(|upstream| &*upstream.name);

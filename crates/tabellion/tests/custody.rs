@@ -320,6 +320,18 @@ fn a_hold_is_lifted_by_two_and_no_approval_is_forged_replayed_or_reused() {
     assert_eq!((&listed[1]["exchanges"], &listed[3]["exchanges"]), (&json!([exchange]), &json!([exchange])));
     assert!(listed[2]["tokens"][0].as_str().unwrap().starts_with("EMAIL_ADDRESS:"), "{listed:?}");
     refused(here, &["hold", "place", "nothing-like-this", "--reason", "suit"]);
+    let shown =
+        |exchange: &str| -> Value { serde_json::from_str(&tabellion(here, &["show", exchange, "--json"])).unwrap() };
+    assert!(holds.contains(&shown(&exchange)["held"].as_str().unwrap().to_owned()));
+    // A case and a subject are held also where something is recorded later; what words found is not.
+    for (case, said, is_held) in
+        [("C-1042", "later", true), ("C-2", "from anna@example.com", true), ("C-2", "I am nobody", false)]
+    {
+        let later = Request::post("/v1/chat/completions", chat("m", said, false)).header("x-tabellion-case", case);
+        let later = later.send(server.gateway).exchange();
+        Log::exchange(&server.data, &later);
+        assert_eq!(shown(&later)["held"].is_string(), is_held, "{case}: {said}");
+    }
 
     let [hold, other, ..] = &holds;
     let try_lift = |hold: &str, further: &[&str]| {
@@ -614,4 +626,33 @@ fn what_is_against_the_rules_is_found_by_both_verifiers() {
     for said in ["was not issued before", "may not do", "not in force", "names none", "was revoked before"] {
         assert!(text(&output.stdout).contains(said), "{said}: {}", text(&output.stdout));
     }
+}
+
+#[test]
+fn a_revoked_key_is_used_by_nothing_after_its_revocation() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let standin = StandIn::start();
+    let mut server = Setup::new(&here.join("data"), &standin.url()).start();
+    let (secret, id) = issue(here, "writer", "bot", &[]);
+    let stopped = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                // Until the first that is refused; and each that was not is recorded.
+                while ask(&server, ("x-tabellion-key", &secret)).status == 200 {}
+                stopped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+        let recorded = || Log::read(&server.data).requests().len();
+        eventually("them to be under way", || (recorded() > 50).then_some(()));
+        tabellion(here, &["key", "revoke", &id, "--reason", "stolen"]);
+    });
+    assert_eq!(stopped.into_inner(), 8);
+    server.stop();
+    verify(&server.data);
+    let log = Log::read(&server.data);
+    let revoked = log.entries.iter().position(|entry| entry["kind"] == "custody.key.revoke").unwrap();
+    let last = log.entries.iter().rposition(|entry| entry["kind"] == "exchange.request").unwrap();
+    assert!(last < revoked, "{last} and {revoked}");
 }
