@@ -712,12 +712,14 @@ def custody():
             self.entries.append(json.dumps(value, separators=(",", ":")))
             return position
 
-        def issue(self, name, role, holder=None, expires=None, **members):
+        def issue(self, name, role, holder=None, expires=None, upstreams=None, **members):
             """A key that is a secret text; its ID."""
             secret = sha256(name.encode()).hex()
             act = {"key": "k_" + secret[:32], "role": role, "holder": holder or name, "sha256": secret}
             if expires is not None:
                 act["expires"] = expires
+            if upstreams is not None:
+                act["upstreams"] = upstreams
             self.add("custody.key.issue", act=act, **members)
             return act["key"]
 
@@ -795,6 +797,14 @@ def custody():
     value = json.loads(h.entries[1])
     h.entries[1] = json.dumps({**value, "time": "today"}, separators=(",", ":"))
     one("key-untimed", "nobody can say whether the key had expired", h, (1, expired))
+    h = History()
+    key = h.issue("bot", "writer", upstreams=["one", "two"])
+    h.add("exchange.request", key=key, upstream="two")
+    one("upstream", "a key is used for one of its upstreams", h)
+    elsewhere_sent = "uses a key that is not for this upstream"
+    h.add("exchange.request", key=key, upstream="three")
+    h.add("exchange.request", key=key)
+    one("upstream-other", "a key is used for another, and for none that is said", h, (2, elsewhere_sent), (3, elsewhere_sent))
     h = History()
     h.issue("bot", "writer")
     h.issue("bot", "admin")

@@ -741,6 +741,7 @@ ENTRY_OPTIONAL = {
             "sha256": a_hash,
             "public": a_text,
             "expires": a_text,
+            "upstreams": list_of(a_text),
             "exchanges": list_of(a_text),
             "tokens": list_of(a_text),
             "query": a_text,
@@ -1074,6 +1075,9 @@ class Custody:
             refused = "uses a key that was not issued before" if key is None else self.refused(key, time)
             if refused is None and kind in MAY and key["role"] not in MAY[kind]:
                 refused = "is an act that the role of its key may not do"
+            if refused is None and kind == "exchange.request" and key["upstreams"]:
+                if entry.get("upstream") not in key["upstreams"]:
+                    refused = "uses a key that is not for this upstream"
             if refused:
                 problem(refused)
         self.act(position, entry, kind, act, time, problem)
@@ -1173,7 +1177,7 @@ class Custody:
         if "expires" in act and expires is None:
             return None
         known = {"role": act["role"], "holder": act["holder"], "public": public, "expires": expires, "revoked": False}
-        return name, known
+        return name, {**known, "upstreams": act.get("upstreams", [])}
 
     def approval(self, entry, act, time):
         """What an entry approves; None if it does not say."""

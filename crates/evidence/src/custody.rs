@@ -182,6 +182,9 @@ pub struct Act {
     /// Of `custody.key.issue`: until when it may be used.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub expires: Option<String>,
+    /// Of `custody.key.issue`, of a writer's: the only upstreams that it is for; all, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<String>,
     /// Of `custody.hold.place`: these exchanges. (A case is named by the entry's `case`.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exchanges: Vec<String>,
@@ -328,6 +331,8 @@ pub struct Said {
     pub key: Option<String>,
     /// The case.
     pub case: Option<String>,
+    /// Of an exchange: the upstream.
+    pub upstream: Option<String>,
     /// What exactly.
     pub act: Act,
 }
@@ -347,15 +352,17 @@ impl Said {
                 actor: entry.actor.clone().filter(|_| !exchange),
                 key,
                 case: entry.case.clone().filter(|_| !exchange),
+                upstream: entry.upstream.clone().filter(|_| exchange),
                 act: entry.act.as_deref().cloned().filter(|_| !exchange).unwrap_or_default(),
             })
         })
     }
 
     /// Of an exchange that used a key.
-    pub(crate) fn used(kind: Kind, key: &str, time: Option<i64>) -> Box<Self> {
+    pub(crate) fn used(kind: Kind, key: &str, time: Option<i64>, upstream: Option<&str>) -> Box<Self> {
         let (id, key, act) = (String::new(), Some(key.to_owned()), Act::default());
-        Box::new(Self { kind, id, time, actor: None, key, case: None, act })
+        let upstream = upstream.map(str::to_owned);
+        Box::new(Self { kind, id, time, actor: None, key, case: None, upstream, act })
     }
 
     /// What an approval of it has to be about.
@@ -380,6 +387,8 @@ pub struct Key {
     pub public: Option<Hash>,
     /// Until when it may be used, as it was said.
     pub expires: Option<String>,
+    /// The only upstreams that it is for; all, if there are none.
+    pub upstreams: BTreeSet<String>,
     /// The entry that issued it.
     pub issued: u64,
     /// The entry that revoked it.
@@ -387,6 +396,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether it may be used for an upstream.
+    pub fn is_for(&self, upstream: Option<&str>) -> bool {
+        self.upstreams.is_empty() || upstream.is_some_and(|upstream| self.upstreams.contains(upstream))
+    }
+
     /// Why it may not be used at a time, in microseconds of POSIX time.
     pub fn refused(&self, time: Option<i64>) -> Option<Fault> {
         if self.revoked.is_some() {
@@ -483,6 +497,9 @@ pub enum Fault {
     /// The key's role may not do it.
     #[error("is an act that the role of its key may not do")]
     Role,
+    /// The key is not for this upstream.
+    #[error("uses a key that is not for this upstream")]
+    Upstream,
     /// A key is issued that there is already.
     #[error("issues a key that there is already")]
     KeyTwice,
@@ -526,11 +543,12 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::KeyUnissued,
         Self::KeyRevoked,
         Self::KeyExpired,
         Self::Role,
+        Self::Upstream,
         Self::KeyTwice,
         Self::RevokeUnissued,
         Self::HoldUnplaced,
@@ -553,6 +571,7 @@ impl Fault {
             Self::KeyRevoked => "key-revoked",
             Self::KeyExpired => "key-expired",
             Self::Role => "role",
+            Self::Upstream => "key-upstream",
             Self::KeyTwice => "key-twice",
             Self::RevokeUnissued => "revoke-unissued",
             Self::HoldUnplaced => "hold-unplaced",
@@ -648,7 +667,8 @@ impl State {
                 None => Some(Fault::KeyUnissued),
                 Some(key) => key.refused(said.time).or_else(|| {
                     let may = Right::of(said.kind.as_str()).is_none_or(|right| key.role.may(right));
-                    (!may).then_some(Fault::Role)
+                    let there = said.kind != Kind::Request || key.is_for(said.upstream.as_deref());
+                    if may { (!there).then_some(Fault::Upstream) } else { Some(Fault::Role) }
                 }),
             });
         }
@@ -838,6 +858,7 @@ fn issued(act: &Act) -> Option<(String, Key)> {
         sha256: act.sha256,
         public: public.map(Hash),
         expires: act.expires.clone(),
+        upstreams: act.upstreams.iter().cloned().collect(),
         issued: 0,
         revoked: None,
     };

@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         let mut seen = Seen::default();
         let (mut side, mut has_body) = (None, false);
         let (mut id, mut exchange, mut time, mut producer, mut seq) = (None, None, None, None, None);
-        let mut key = None;
+        let (mut key, mut upstream) = (None, None);
         self.object(|reader, name| {
             let member = Member::of(name)?;
             seen.add(member as u32)?;
@@ -131,13 +131,10 @@ impl<'a> Reader<'a> {
                 Member::Producer => producer = Some(reader.text()?),
                 Member::Seq => seq = Some(reader.number()?),
                 Member::Key => key = Some(reader.text()?),
-                Member::Upstream
-                | Member::Operation
-                | Member::Model
-                | Member::Case
-                | Member::Actor
-                | Member::Reason
-                | Member::Trace => drop(reader.text()?),
+                Member::Upstream => upstream = Some(reader.text()?),
+                Member::Operation | Member::Model | Member::Case | Member::Actor | Member::Reason | Member::Trace => {
+                    reader.text()?;
+                }
                 Member::Tags => reader.map(|reader| reader.text().map(drop))?,
                 Member::Content => has_body = reader.content()?,
                 Member::Original => reader.original()?,
@@ -181,8 +178,9 @@ impl<'a> Reader<'a> {
         let said = Said { number, time, role: None };
         let exchange = Some((Name::of_bytes(exchange), side));
         let kind = if side == Side::Request { Kind::Request } else { Kind::Response };
-        let key = key.and_then(|key| std::str::from_utf8(key).ok());
-        let custody = key.map(|key| custody::Said::used(kind, key, time));
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let upstream = upstream.and_then(text);
+        let custody = key.and_then(text).map(|key| custody::Said::used(kind, key, time, upstream));
         Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body))
     }
 

@@ -6,6 +6,7 @@
 //!
 //! A request without a key costs a look at its headers, and no lock.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,7 @@ pub(crate) struct Caller {
     /// The key's ID.
     pub(crate) key: String,
     pub(crate) role: Role,
+    upstreams: BTreeSet<String>,
     /// Redacted, as it stands in the log.
     pub(crate) holder: String,
 }
@@ -60,6 +62,8 @@ pub(crate) enum Refused {
     Key,
     /// The role may not.
     Role,
+    /// It is not for this upstream.
+    Upstream,
     /// Too many failures.
     LockedOut,
 }
@@ -68,7 +72,7 @@ impl Refused {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Missing | Self::Key => StatusCode::UNAUTHORIZED,
-            Self::Role => StatusCode::FORBIDDEN,
+            Self::Role | Self::Upstream => StatusCode::FORBIDDEN,
             Self::LockedOut => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -82,7 +86,8 @@ impl Refused {
                 "This needs a key that Tabellion issued, in the header x-tabellion-key or as the API key.",
             ),
             Self::Key => ("key_refused", "This is no key of this log, or it is not in force."),
-            Self::Role => ("key_role", "The role of this key may not do this."),
+            Self::Role => ("key_role", "This key may not do this: it has another role."),
+            Self::Upstream => ("key_upstream", "This key is not for this upstream."),
             Self::LockedOut => ("key_locked_out", "There were too many failures; try again in a minute."),
         }
     }
@@ -121,6 +126,22 @@ impl Access {
         admitted.inspect_err(|refused: &Refused| self.metrics.key_refused(refused.says().0))
     }
 
+    /// Who brings a key to an upstream.
+    pub(crate) async fn admit_to(
+        &self,
+        upstream: &str,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        required: bool,
+    ) -> Result<Option<Caller>, Refused> {
+        let caller = self.admit(headers, peer, Right::Record, required).await?;
+        if caller.as_ref().is_some_and(|caller| !caller.upstreams.is_empty() && !caller.upstreams.contains(upstream)) {
+            self.metrics.key_refused(Refused::Upstream.says().0);
+            return Err(Refused::Upstream);
+        }
+        Ok(caller)
+    }
+
     /// Whose key it is, whatever the role.
     pub(crate) async fn find(&self, key: &[u8], peer: IpAddr) -> Result<Caller, Refused> {
         let hash = keys::hash(key);
@@ -137,6 +158,7 @@ impl Access {
             (same && known.refused(now).is_none()).then(|| Caller {
                 key: id.clone(),
                 role: known.role,
+                upstreams: known.upstreams.clone(),
                 holder: known.holder.clone(),
             })
         });
@@ -154,6 +176,7 @@ impl Access {
         match faults.first() {
             None => Ok(state),
             Some(Fault::Role) => Err(Refused::Role),
+            Some(Fault::Upstream) => Err(Refused::Upstream),
             Some(_) => Err(Refused::Key),
         }
     }

@@ -32,6 +32,8 @@ pub(crate) struct KeyLine {
     /// It signs approvals, and opens nothing.
     pub(crate) signs: bool,
     pub(crate) expires: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) upstreams: Vec<String>,
     pub(crate) issued: u64,
     pub(crate) revoked: Option<u64>,
     pub(crate) in_force: bool,
@@ -46,6 +48,7 @@ pub(crate) fn keys(state: &rules::State) -> Vec<KeyLine> {
         holder: key.holder.clone(),
         signs: key.public.is_some(),
         expires: key.expires.clone(),
+        upstreams: key.upstreams.iter().cloned().collect(),
         issued: key.issued,
         revoked: key.revoked,
         in_force: key.refused(now).is_none(),

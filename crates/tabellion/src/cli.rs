@@ -466,6 +466,9 @@ pub(crate) struct KeyIssueArgs {
     /// Until when: a time, or from now on as long as 90d or 12h [default: until it is revoked]
     #[arg(long, value_name = "WHEN")]
     pub(crate) expires: Option<String>,
+    /// Only for this upstream; may be given more than once [default: all]
+    #[arg(long, value_name = "NAME", conflicts_with = "public_key")]
+    pub(crate) upstream: Vec<String>,
     /// Not a secret text, but this Ed25519 public key in PEM: its holder signs approvals with the private one
     #[arg(long, value_name = "F")]
     pub(crate) public_key: Option<PathBuf>,

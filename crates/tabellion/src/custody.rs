@@ -71,6 +71,8 @@ pub(crate) enum What {
         public: Option<String>,
         #[serde(default)]
         expires: Option<String>,
+        #[serde(default)]
+        upstreams: Vec<String>,
     },
     /// Revoke a key.
     KeyRevoke { key: String },
@@ -194,7 +196,7 @@ impl Act {
                     .collect();
                 draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
             }
-            What::KeyIssue { key, role, holder, sha256, public, expires } => {
+            What::KeyIssue { key, role, holder, sha256, public, expires, upstreams } => {
                 let holder = draft.label(notary, holder.trim());
                 if holder.is_empty() {
                     return malformed("a key has a holder");
@@ -203,6 +205,12 @@ impl Act {
                 act.role = Some(role.to_string());
                 act.holder = Some(holder);
                 (act.sha256, act.public, act.expires) = (*sha256, public.clone(), expires.clone());
+                // As they stand in an exchange's entry: names from the configuration, which are no text of anybody's.
+                let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if !upstreams.iter().all(plain) || upstreams.len() > crate::notary::TAGS_MAX {
+                    return malformed("upstreams are named as in the configuration");
+                }
+                act.upstreams.clone_from(upstreams);
             }
             What::KeyRevoke { key } => act.key = Some(key.clone()),
             What::HoldPlace { case, exchanges, subject, query } => {

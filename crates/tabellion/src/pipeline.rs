@@ -27,7 +27,6 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tabellion_detect::Names;
-use tabellion_evidence::custody::Right;
 use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Facts, Progress, StreamDecoder, error_body,
@@ -256,7 +255,8 @@ impl Pipeline {
             return;
         };
         // Nobody who is not let in makes an entry: else anybody could fill the log.
-        let admitted = self.guard.access.admit(&head.headers, peer.ip(), Right::Record, self.guard.required).await;
+        let Guard { access, required } = &self.guard;
+        let admitted = access.admit_to(&target.upstream.name, &head.headers, peer.ip(), *required).await;
         match admitted {
             Ok(None) => {}
             Ok(Some(caller)) => {

@@ -131,7 +131,6 @@ fn a_key_opens_the_gateway_is_on_the_record_and_goes_no_further() {
     assert_eq!(last.header("authorization"), Some("Bearer sk-the-clients-own"));
 
     // Refused: a key of no log, one with a wrong checksum, one of another role.
-    let before = got.lock().unwrap().len();
     let stranger = "tbl_Ky9Pf34qY6Nb3wWD25RQ4F5ZR3qa7yEeeby3abP3E2Z3z10fu";
     for (wrong, status) in [(stranger, 401), (&secret[..secret.len() - 1], 401), ("anything", 401)] {
         assert_eq!(ask(&server, ("x-tabellion-key", wrong)).status, status, "{wrong}");
@@ -139,6 +138,16 @@ fn a_key_opens_the_gateway_is_on_the_record_and_goes_no_further() {
     let (reader, _) = issue(here, "reader", "Rita", &[]);
     let answer = ask(&server, ("x-tabellion-key", &reader));
     assert_eq!((answer.status, answer.text().contains("key_role")), (403, true), "{}", answer.text());
+
+    let (claude, _) = issue(here, "writer", "Claude only", &["--upstream", "anthropic"]);
+    let answer = ask(&server, ("x-tabellion-key", &claude));
+    assert_eq!((answer.status, answer.text().contains("key_upstream")), (403, true), "{}", answer.text());
+    let unknown = command(here, &["key", "issue", "--role", "writer", "--holder", "x", "--upstream", "anthropics"]);
+    assert_eq!(unknown.status.code(), Some(2));
+
+    let only = Request::post("/anthropic/v1/messages", chat("m", "hello", false)).header("x-api-key", &claude);
+    assert_eq!(only.send(server.gateway).status, 200);
+    let before = got.lock().unwrap().len();
 
     // A key that fails on and on is not even looked at.
     (0..9).for_each(|_| assert_eq!(ask(&server, ("x-tabellion-key", stranger)).status, 401));
@@ -155,7 +164,7 @@ fn a_key_opens_the_gateway_is_on_the_record_and_goes_no_further() {
     eventually("the key to expire", || (ask(&server, ("x-tabellion-key", &short)).status == 401).then_some(()));
 
     let metrics = Request::get("/metrics").send(server.console).text();
-    for line in ["key_failures_total{reason=\"key_role\"} 1", "custody_total{kind=\"key.issue\"} 3"] {
+    for line in ["key_failures_total{reason=\"key_role\"} 1", "custody_total{kind=\"key.issue\"} 4"] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     server.assert_well();
@@ -169,7 +178,7 @@ fn a_key_opens_the_gateway_is_on_the_record_and_goes_no_further() {
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let state = |id: &str| listed.iter().find(|line| line["key"] == id).map(|line| line["in_force"].clone());
     assert_eq!((state(&id), state(&short_id)), (Some(json!(false)), Some(json!(false))));
-    assert_eq!(listed.iter().filter(|line| line["in_force"] == true).count(), 1);
+    assert_eq!(listed.iter().filter(|line| line["in_force"] == true).count(), 2);
     let said = server.said();
     for (path, bytes) in files(here).into_iter().filter(|(path, _)| !path.ends_with("provider.key")) {
         for secret in [&secret[..], &reader, &short, provider, "anna@example.com", "bob@example.com"] {

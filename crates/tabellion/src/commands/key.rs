@@ -42,8 +42,10 @@ pub(crate) fn run(args: &KeyArgs) -> Ended {
                 };
                 let until = line.expires.map(|time| format!(", until {time}")).unwrap_or_default();
                 let signs = if line.signs { ", signs approvals" } else { "" };
+                let only = line.upstreams.join(", ");
+                let only = if only.is_empty() { only } else { format!(", for {only} only") };
                 let holder = ui::plain(&line.holder);
-                ui::result(format!("{}  {:<8}{holder}: {state}{until}{signs}", line.key, line.role))?;
+                ui::result(format!("{}  {:<8}{holder}: {state}{until}{signs}{only}", line.key, line.role))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -54,6 +56,11 @@ pub(crate) fn run(args: &KeyArgs) -> Ended {
 fn issue(args: &KeyIssueArgs) -> Ended {
     // There may be no log yet: keys are issued before the first start.
     let log = Log::of(&args.log)?;
+    let configured = |name: &&String| log.config.upstream.iter().any(|upstream| upstream.name == **name);
+    if let Some(unknown) = args.upstream.iter().find(|name| !configured(name)) {
+        return Err(Failure::usage(format!("no upstream is called {}", ui::plain(unknown)))
+            .hint("name one of the configuration; --config says which that is"));
+    }
     let drawn = match args.public_key {
         None => Some(keys::draw()?),
         Some(_) => None,
@@ -77,6 +84,7 @@ fn issue(args: &KeyIssueArgs) -> Ended {
         sha256: sha,
         public,
         expires: expires.clone(),
+        upstreams: args.upstream.clone(),
     };
     let act = Act { actor: custody::operator(), why: args.reason.clone(), approval: None, what };
     let entry = custody::record(&log.config, &log.reader, act)?;
