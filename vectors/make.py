@@ -7,6 +7,7 @@ by the algorithms that the vectors test.
 """
 
 import base64
+import datetime
 import hashlib
 import hmac
 import json
@@ -661,6 +662,333 @@ def records():
     refuse("other-key", "a session names another key than the log's", start("A", key=other))
 
 
+def custody():
+    """Whether acts of custody, and the keys that entries name, follow the rules. `says` is what is wrong, in order."""
+    origin, start = LOG.name, 1700000000
+    roles = ("writer", "reader", "officer", "auditor", "admin")
+    may = {"exchange.request": "writer", "custody.key.issue": "admin", "custody.key.revoke": "admin", "custody.policy.change": "admin"}
+    officers = ("case.open", "case.close", "custody.hold.place", "custody.hold.lift", "custody.request", "custody.approve",
+                "custody.export", "custody.reveal", "custody.erase")
+    may.update({kind: "officer" for kind in officers})
+    unissued, revoked, expired, role = (
+        "uses a key that was not issued before",
+        "uses a key that was revoked before",
+        "uses a key that had expired",
+        "is an act that the role of its key may not do",
+    )
+    needs, unknown, twice, late, elsewhere, own, forged, malformed = (
+        "is an act that needs an approval, and names none",
+        "names an approval that was not given before",
+        "uses an approval a second time",
+        "uses an approval that was not valid any more",
+        "uses an approval of another act",
+        "uses an approval by the one who acts",
+        "is an approval that its key did not sign, or not of a request of this log",
+        "does not say what an act of its kind has to",
+    )
+
+    def at(second):
+        return datetime.datetime.fromtimestamp(start + second, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+
+    def ulid(position):
+        return "01JDA6N%019d" % position
+
+    def digest(kind, details):
+        lines = "".join("%s=%s\n" % pair for pair in sorted(details.items()))
+        return sha256(("tabellion act v1\n%s\n%s" % (kind, lines)).encode()).hex()
+
+    class History:
+        """Entries, a second apart."""
+
+        def __init__(self):
+            self.entries = []
+
+        def add(self, kind, second=None, **members):
+            position = len(self.entries)
+            second = position if second is None else second
+            value = {"v": 1, "kind": kind, "id": ulid(position), "time": at(second), **members}
+            if kind == "exchange.request":
+                value["exchange"] = value["id"]
+            self.entries.append(json.dumps(value, separators=(",", ":")))
+            return position
+
+        def issue(self, name, role, holder=None, expires=None, upstreams=None, **members):
+            """A key that is a secret text; its ID."""
+            secret = sha256(name.encode()).hex()
+            act = {"key": "k_" + secret[:32], "role": role, "holder": holder or name, "sha256": secret}
+            if expires is not None:
+                act["expires"] = expires
+            if upstreams is not None:
+                act["upstreams"] = upstreams
+            self.add("custody.key.issue", act=act, **members)
+            return act["key"]
+
+        def sign_with(self, pair, role="officer", holder="Cy"):
+            """A key that signs; its ID."""
+            name = "k_" + sha256(b"tabellion public key v1\n" + pair.public).hex()[:32]
+            self.add("custody.key.issue", act={"key": name, "role": role, "holder": holder, "public": b64(pair.public)})
+            return name
+
+        def hold(self, **members):
+            return ulid(self.add("custody.hold.place", **{"case": "C-1", **members}))
+
+        def lift(self, hold, **members):
+            act = {"hold": hold, **({"approval": members.pop("approval")} if "approval" in members else {})}
+            return self.add("custody.hold.lift", act=act, **members)
+
+        def ask(self, kind, details, **members):
+            return self.add("custody.request", act={"kind": kind, "details": details}, **members)
+
+        def approve(self, number, signer, pair, of, about, name=None, second=None, signed=None, **changed):
+            lines = {
+                "log": origin, "request": number, "nonce": ulid(number), "act": of,
+                "details": "sha256:" + digest(of, about), "expires": at(1000), "key": signer, "reason": "good", **changed,
+            }
+            text = "tabellion approval v1\n" + "".join("%s %s\n" % line for line in lines.items())
+            signature = pair.raw((signed or text).encode())
+            return self.add("custody.approve", second, key=name or signer, act={"statement": text, "signature": b64(signature)})
+
+    def one(name, why, history, *says):
+        says = ["entry %d %s" % fault for fault in says]
+        expect = "refuse" if says else "accept"
+        case("custody", name, expect, why, origin=origin, entries=history.entries, says=says)
+
+    def held():
+        """A hold, a request to lift it, and a key that signs."""
+        h = History()
+        key = h.sign_with(SIGNER)
+        hold = h.hold()
+        details = {"hold": hold}
+        return h, key, hold, details, h.ask("custody.hold.lift", details)
+
+    SIGNER, FORGER = Key("cy", bytes(range(160, 192))), Key("eve", bytes(range(192, 224)))
+
+    # Keys.
+    h = History()
+    one("nothing", "no entries", h)
+    h.add("custody.start", key=LOG.vkey)
+    h.add("exchange.request")
+    one("none", "nobody has a key, and a start names the log's", h)
+    h = History()
+    key = h.issue("bot", "writer")
+    h.add("exchange.request", key=key)
+    h.add("custody.key.revoke", act={"key": key})
+    one("issued-used-revoked", "a key's life", h)
+    h.add("exchange.request", key=key)
+    one("key-revoked", "a key is used after it was revoked", h, (3, revoked))
+    h.add("custody.key.revoke", act={"key": key})
+    one("revoked-twice", "a key is revoked twice", h, (3, revoked), (4, "revokes a key that is not in force"))
+    h = History()
+    h.add("exchange.request", key="k_" + sha256(b"bot").hex()[:32])
+    h.issue("bot", "writer")
+    one("key-early", "a key is used before it was issued", h, (0, unissued))
+    h = History()
+    h.add("custody.key.revoke", act={"key": "k_x"})
+    one("revoke-unissued", "a key is revoked that was never issued", h, (0, "revokes a key that is not in force"))
+    h = History()
+    key = h.issue("bot", "writer", expires=at(2))
+    h.add("exchange.request", key=key, second=2)
+    one("key-just-in-time", "a key is used in its last moment", h)
+    h.add("exchange.request", key=key, second=3)
+    one("key-expired", "a key is used a second later", h, (2, expired))
+    h = History()
+    key = h.issue("bot", "writer", expires=at(2))
+    h.add("exchange.request", key=key)
+    value = json.loads(h.entries[1])
+    h.entries[1] = json.dumps({**value, "time": "today"}, separators=(",", ":"))
+    one("key-untimed", "nobody can say whether the key had expired", h, (1, expired))
+    h = History()
+    key = h.issue("bot", "writer", upstreams=["one", "two"])
+    h.add("exchange.request", key=key, upstream="two")
+    one("upstream", "a key is used for one of its upstreams", h)
+    elsewhere_sent = "uses a key that is not for this upstream"
+    h.add("exchange.request", key=key, upstream="three")
+    h.add("exchange.request", key=key)
+    one("upstream-other", "a key is used for another, and for none that is said", h, (2, elsewhere_sent), (3, elsewhere_sent))
+    h = History()
+    h.issue("bot", "writer")
+    h.issue("bot", "admin")
+    one("key-twice", "a key is issued again, with another role", h, (1, "issues a key that there is already"))
+    good = json.loads(h.entries[0])["act"]
+    pair = {k: v for k, v in good.items() if k != "sha256"}
+    for name, why, act in [
+        ("empty", "what is issued is not said", {}),
+        ("no-role", "without a role", {k: v for k, v in good.items() if k != "role"}),
+        ("role", "with a role that there is not", {**good, "role": "king"}),
+        ("no-holder", "of nobody", {k: v for k, v in good.items() if k != "holder"}),
+        ("id", "under another ID than its own", {**good, "key": "k_" + "0" * 32}),
+        ("neither", "without a hash", pair),
+        ("both", "with a hash and a public key", {**good, "public": b64(SIGNER.public)}),
+        ("public-short", "with a public key of 31 bytes", {**pair, "public": b64(SIGNER.public[:31])}),
+        ("public-text", "with a public key that is no base64", {**pair, "public": "?"}),
+        ("expires", "with an end that is no time", {**good, "expires": "soon"}),
+    ]:
+        h = History()
+        h.add("custody.key.issue", act=act)
+        one("issue-" + name, "a key is issued " + why, h, (0, malformed))
+
+    # Roles: every kind by every role.
+    for kind in sorted(may):
+        for holder in roles:
+            h = History()
+            key = h.issue("key", holder)
+            members, says = {"key": key}, []
+            if kind in ("exchange.request", "custody.export", "custody.reveal", "custody.erase"):
+                pass
+            elif kind in ("case.open", "custody.hold.place"):
+                members["case"] = "C-1"
+            elif kind == "case.close":
+                h.add("case.open", case="C-1")
+                members["case"] = "C-1"
+            elif kind == "custody.hold.lift":
+                h.add("custody.policy.change", act={"approve": []})
+                members["act"] = {"hold": h.hold()}
+            elif kind == "custody.request":
+                members["act"] = {"kind": "custody.erase", "details": {"exchange": "X"}}
+            elif kind == "custody.key.issue":
+                other = sha256(b"other").hex()
+                members["act"] = {"key": "k_" + other[:32], "role": "writer", "holder": "O", "sha256": other}
+            elif kind == "custody.key.revoke":
+                members["act"] = {"key": h.issue("other", "writer")}
+            elif kind == "custody.policy.change":
+                members["act"] = {"approve": ["custody.erase"]}
+            else:
+                says = [forged]
+            position = h.add(kind, **members)
+            says = [text for text in ([role] if may[kind] != holder else []) + says]
+            one("may-%s-%s" % (kind.replace(".", "-"), holder), "%s with a key of a %s" % (kind, holder), h, *[(position, text) for text in says])
+
+    # Holds and cases.
+    h = History()
+    h.lift(ulid(7))
+    one("lift-unplaced", "a hold is lifted that was not placed", h, (0, "lifts a hold that is not in force"), (0, needs))
+    h = History()
+    h.add("custody.hold.place")
+    h.add("custody.hold.lift", act={})
+    one("hold-of-nothing", "a hold is on nothing, and another is not named", h, (0, malformed), (1, malformed), (1, needs))
+    h = History()
+    for kind in ("case.open", "case.close", "case.open"):
+        h.add(kind, case="C-1")
+    one("case-again", "a case is opened, closed and opened again", h)
+    h.add("case.open", case="C-1")
+    h.add("case.close", case="C-2")
+    h.add("case.close")
+    one("case-state", "a case is opened that is open, and one closed that is not", h, (3, "opens a case that is open"), (4, "closes a case that is not open"), (5, malformed))
+
+    # Approvals.
+    kind = "custody.hold.lift"
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.lift(hold, approval=approval, actor="root (uid 0)")
+    one("approved", "a hold is lifted with an approval", h)
+    h.hold()
+    h.lift(hold, approval=approval)
+    one("approval-used", "an approval is used twice", h, (6, "lifts a hold that is not in force"), (6, twice))
+    h, key, hold, details, request = held()
+    h.lift(hold)
+    one("approval-missing", "a hold is lifted without one", h, (3, needs))
+    h, key, hold, details, request = held()
+    h.add("custody.policy.change", act={"approve": ["custody.erase"]})
+    h.lift(hold)
+    h.add("custody.erase")
+    one("policy-changed", "other acts need one from now on", h, (5, needs))
+    h, key, hold, details, request = held()
+    approvals = [h.approve(request, key, SIGNER, kind, details), h.approve(request, key, SIGNER, kind, details, expires=at(2000))]
+    h.add("custody.policy.change", act={"approve": ["custody.hold.lift"]})
+    h.lift(hold, approval=approvals[0])
+    h.hold()
+    h.lift(ulid(len(h.entries) - 1), approval=approvals[1])
+    one("approval-other", "an approval of lifting another hold", h, (8, elsewhere))
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.add("custody.erase", act={"approval": approval, "details": details})
+    one("approval-other-kind", "an approval of another kind of act", h, (4, elsewhere))
+    h, key, hold, details, request = held()
+    h.add("custody.policy.change", act={"approve": ["custody.erase"]})
+    request = h.ask("custody.erase", {"exchange": "X"})
+    approvals = [h.approve(request, key, SIGNER, "custody.erase", {"exchange": "X"}) for _ in range(2)]
+    for approval in approvals:
+        h.add("custody.erase", act={"approval": approval, "details": {"exchange": "X"}})
+    one("request-used", "two approvals of one request", h, (8, twice))
+    h, key, hold, details, request = held()
+    h.lift(hold, approval=99)
+    one("approval-unknown", "an approval that was never given", h, (3, unknown))
+    h, key, hold, details, request = held()
+    h.lift(hold, approval=request)
+    one("approval-is-request", "the request itself", h, (3, unknown))
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details, expires=at(5))
+    h.lift(hold, approval=approval, second=5)
+    one("approval-just-in-time", "an approval is used in its last moment", h)
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details, expires=at(5))
+    h.lift(hold, approval=approval, second=6)
+    one("approval-expired", "an approval is used a second later", h, (4, late))
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.add("custody.key.revoke", act={"key": key})
+    h.lift(hold, approval=approval)
+    one("approver-revoked", "the approver's key was revoked since", h, (5, late))
+    h, key, hold, details, request = held()
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.lift(hold, approval=approval, actor="Cy (uid 1000)")
+    one("approval-own", "by the one who acts, as the system calls them", h, (4, own))
+    h, key, hold, details, request = held()
+    acting = h.issue("cy's other key", "officer", holder="Cy")
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.lift(hold, approval=approval, key=acting)
+    one("approval-own-key", "by the holder of the key that acts", h, (5, own))
+    h, key, hold, details, request = held()
+    acting = h.issue("bo", "officer", holder="Bo")
+    approval = h.approve(request, key, SIGNER, kind, details)
+    h.lift(hold, approval=approval, key=acting)
+    one("approval-of-another", "by another officer", h)
+    forgeries = {
+        "signature": ("signed by somebody else", {"pair": FORGER}),
+        "text": ("another text was signed", {"signed": "tabellion approval v1\n"}),
+        "log": ("of another log", {"log": OTHER.name}),
+        "nonce": ("of another request", {"nonce": ulid(77)}),
+        "request": ("of what is no request", {"request": 1}),
+        "act": ("of another kind of act", {"act": "custody.erase"}),
+        "details": ("of other details", {"details": "sha256:" + digest(kind, {"hold": ulid(9)})}),
+        "key": ("by a key that is not the entry's", {"name": "k_" + "0" * 32}),
+        "expires": ("without an end", {"expires": "never"}),
+        "long": ("for too long a time", {"expires": at(40 * 24 * 3600)}),
+        "reason": ("with a line more", {"reason": "good\nlog x"}),
+        "number": ("with a number spelt otherwise", {"request": "02"}),
+    }
+    for name, (why, changed) in forgeries.items():
+        h, key, hold, details, request = held()
+        changed = {"pair": SIGNER, **changed}
+        approval = h.approve(request, key, changed.pop("pair"), kind, details, **changed)
+        h.lift(hold, approval=approval)
+        first = [(3, unissued)] if name == "key" else []
+        one("forged-" + name, "an approval " + why, h, *first, (3, forged), (4, unknown))
+    h = History()
+    key = h.issue("officer", "officer")
+    hold = h.hold()
+    request = h.ask(kind, {"hold": hold})
+    h.approve(request, key, SIGNER, kind, {"hold": hold})
+    one("forged-no-public", "a key that is a secret text cannot sign", h, (3, forged))
+    h = History()
+    weak = Key("weak", bytes(32))
+    weak.public = bytes([1]) + bytes(31)
+    key = h.sign_with(weak)
+    hold = h.hold()
+    request = h.ask(kind, {"hold": hold})
+    position = h.approve(request, key, SIGNER, kind, {"hold": hold})
+    value = json.loads(h.entries[position])
+    # R is the neutral element and S is 0: right for every text.
+    value["act"]["signature"] = b64(bytes([1]) + bytes(63))
+    h.entries[position] = json.dumps(value, separators=(",", ":"))
+    one("forged-small-order", "the neutral element signs everything", h, (3, forged))
+    h, key, hold, details, request = held()
+    h.ask(kind, {"a=b": "c"})
+    h.ask(kind, {"a": "b\nc"})
+    h.add("custody.request", act={"details": {"a": "b"}})
+    one("request-malformed", "requests of what cannot be named", h, (3, malformed), (4, malformed), (5, malformed))
+
+
 def commitments():
     key, entry = bytes(range(200, 232)), "01JDA5N0000000000000000000"
     for n in (0, 1, 12):
@@ -846,7 +1174,7 @@ def cose():
 
 
 def main():
-    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, records, commitments, ots, cose]
+    kinds = [keys, notes, checkpoints, cosignatures, paths, trees, bundles, packs, proofs, entries, records, custody, commitments, ots, cose]
     for name in os.listdir(HERE):
         if os.path.isdir(os.path.join(HERE, name)) and not name.startswith("_") and name in OURS:
             shutil.rmtree(os.path.join(HERE, name))
@@ -857,7 +1185,7 @@ def main():
 
 
 # The folders that this writes, and therefore empties first.
-OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry record commitment ots cose".split()
+OURS = "key note checkpoint cosignature path root inclusion consistency bundle pack body proof entry record custody commitment ots cose".split()
 
 if __name__ == "__main__":
     main()

@@ -731,6 +731,30 @@ ENTRY_OPTIONAL = {
     "key": a_text,
     "former": record({"producer": a_text, "seq": unsigned(64)}, {}),
     "gap": record({"reason": a_text, "count": unsigned(64)}, {"since": a_text, "until": a_text}),
+    "why": a_text,
+    "act": record(
+        {},
+        {
+            "key": a_text,
+            "role": a_text,
+            "holder": a_text,
+            "sha256": a_hash,
+            "public": a_text,
+            "expires": a_text,
+            "upstreams": list_of(a_text),
+            "exchanges": list_of(a_text),
+            "tokens": list_of(a_text),
+            "query": a_text,
+            "hold": a_text,
+            "kind": a_text,
+            "details": map_to(a_text),
+            "statement": a_text,
+            "signature": a_text,
+            "approve": list_of(a_text),
+            "approval": unsigned(64),
+            "from": a_text,
+        },
+    ),
 }
 
 
@@ -968,6 +992,243 @@ class Sessions:
         return sum(session.ended is None for session in self.sessions.values())
 
 
+# --- Custody: docs/format.md, "Custody" --------------------------------------------
+
+ROLES = ("writer", "reader", "officer", "auditor", "admin")
+# Which roles may have an entry of a kind written.
+MAY = {
+    "exchange.request": ("writer",),
+    "exchange.response": ("writer",),
+    "custody.export": ("officer",),
+    "custody.reveal": ("officer",),
+    "custody.erase": ("officer",),
+    "custody.hold.place": ("officer",),
+    "custody.hold.lift": ("officer",),
+    "case.open": ("officer",),
+    "case.close": ("officer",),
+    "custody.request": ("officer",),
+    "custody.approve": ("officer",),
+    "custody.key.issue": ("admin",),
+    "custody.key.revoke": ("admin",),
+    "custody.policy.change": ("admin",),
+}
+APPROVAL_MICROS_MAX = 31 * 24 * 3600 * 10**6
+STATEMENT = re.compile(
+    r"tabellion approval v1\nlog ([^\n]*)\nrequest (0|[1-9][0-9]{0,19})\nnonce ([^\n]*)\nact ([^\n]*)\n"
+    r"details sha256:([0-9a-f]{64})\nexpires ([^\n]*)\nkey ([^\n]*)\nreason ([^\n]*)\n"
+)
+# Points of small order (RFC 8032, section 5.1), without the sign: anybody can sign for such a key.
+WEAK = {
+    bytes(32),
+    bytes([1]) + bytes(31),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+} | {bytes([low]) + b"\xff" * 30 + b"\x7f" for low in (0xEC, 0xED, 0xEE)}
+
+
+def micros_of(time):
+    """Microseconds of POSIX time; None of what is none."""
+    match = TIME.fullmatch(time)
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(match[n]) for n in range(1, 7))
+    if not 1 <= month <= 12 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
+        return None
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 1 - 719468
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 10**6 + int((match[7] or "").ljust(9, "0")) // 1000
+
+
+def act_digest(kind, details):
+    """Names an act and exactly what it does; None if it cannot be named."""
+    for text in [kind, *details, *details.values()]:
+        if any(unicodedata.category(c) == "Cc" for c in text):
+            return None
+    if any("=" in name for name in details):
+        return None
+    lines = "".join("%s=%s\n" % (name, details[name]) for name in sorted(details, key=lambda name: name.encode()))
+    return sha256(("tabellion act v1\n%s\n%s" % (kind, lines)).encode())
+
+
+class Custody:
+    """Who held which key, which holds are in force, what was approved."""
+
+    def __init__(self, problem, origin):
+        self.problem, self.origin = problem, origin
+        self.keys, self.holds, self.cases, self.requests, self.approvals = {}, set(), {}, {}, {}
+        self.approve, self.acts = {"custody.hold.lift"}, 0
+
+    def take(self, position, entry):
+        kind, act, time = entry["kind"], entry.get("act", {}), micros_of(entry["time"])
+        exchange = kind in ("exchange.request", "exchange.response")
+        used = entry.get("key") if kind != "custody.start" else None
+        if exchange:
+            act = {}
+        elif used is None and "act" not in entry and kind not in MAY:
+            return
+
+        def problem(what):
+            self.problem("entry %d" % position, what)
+
+        if used is not None:
+            key = self.keys.get(used)
+            refused = "uses a key that was not issued before" if key is None else self.refused(key, time)
+            if refused is None and kind in MAY and key["role"] not in MAY[kind]:
+                refused = "is an act that the role of its key may not do"
+            if refused is None and kind == "exchange.request" and key["upstreams"]:
+                if entry.get("upstream") not in key["upstreams"]:
+                    refused = "uses a key that is not for this upstream"
+            if refused:
+                problem(refused)
+        self.act(position, entry, kind, act, time, problem)
+        if not exchange:
+            self.acts += 1
+
+    @staticmethod
+    def refused(key, time):
+        if key["revoked"]:
+            return "uses a key that was revoked before"
+        if key["expires"] is not None and (time is None or time > key["expires"]):
+            return "uses a key that had expired"
+        return None
+
+    def act(self, position, entry, kind, act, time, problem):
+        case, malformed = entry.get("case"), "does not say what an act of its kind has to"
+        approval = self.approval(entry, act, time) if kind == "custody.approve" else None
+        # What is wrong with it, if it comes next.
+        if kind == "custody.key.issue":
+            issued = self.issued(act)
+            if issued is None:
+                problem(malformed)
+            elif issued[0] in self.keys:
+                problem("issues a key that there is already")
+        elif kind == "custody.key.revoke":
+            if "key" not in act:
+                problem(malformed)
+            elif act["key"] not in self.keys or self.keys[act["key"]]["revoked"]:
+                problem("revokes a key that is not in force")
+        elif kind == "custody.hold.place":
+            if case is None and not act.get("exchanges") and not act.get("tokens"):
+                problem(malformed)
+        elif kind == "custody.hold.lift":
+            if "hold" not in act:
+                problem(malformed)
+            elif act["hold"] not in self.holds:
+                problem("lifts a hold that is not in force")
+        elif kind in ("case.open", "case.close"):
+            if case is None:
+                problem(malformed)
+            elif kind == "case.open" and self.cases.get(case):
+                problem("opens a case that is open")
+            elif kind == "case.close" and not self.cases.get(case):
+                problem("closes a case that is not open")
+        elif kind == "custody.request":
+            if "kind" not in act or act_digest(act["kind"], act.get("details", {})) is None:
+                problem(malformed)
+        elif kind == "custody.approve":
+            if approval is None or not approval["good"]:
+                problem("is an approval that its key did not sign, or not of a request of this log")
+        elif kind == "custody.policy.change" and "approve" not in act:
+            problem(malformed)
+        if "approval" in act or kind in self.approve:
+            self.check_approval(entry, kind, act, time, problem)
+        # What it changes.
+        if kind == "custody.key.issue":
+            if issued is not None:
+                self.keys.setdefault(*issued)
+        elif kind == "custody.key.revoke":
+            if act.get("key") in self.keys:
+                self.keys[act["key"]]["revoked"] = True
+        elif kind == "custody.hold.place":
+            self.holds.add(entry["id"])
+        elif kind == "custody.hold.lift":
+            self.holds.discard(act.get("hold"))
+        elif kind == "case.open" and case is not None:
+            self.cases[case] = True
+        elif kind == "case.close" and case in self.cases:
+            self.cases[case] = False
+        elif kind == "custody.request" and "kind" in act:
+            self.requests[position] = {"id": entry["id"], "kind": act["kind"], "details": act.get("details", {}), "used": False}
+        elif kind == "custody.approve" and approval is not None:
+            self.approvals[position] = approval
+        elif kind == "custody.policy.change" and "approve" in act:
+            self.approve = set(act["approve"])
+        if act.get("approval") in self.approvals:
+            request = self.requests.get(self.approvals[act["approval"]]["request"])
+            if request is not None:
+                request["used"] = True
+
+    @staticmethod
+    def issued(act):
+        """The ID of a key and what is known of it; None if the act does not say it, or calls it by another ID."""
+        public = None
+        try:
+            if "public" in act:
+                public = unbase64(act["public"])
+        except Refused:
+            return None
+        if ("sha256" in act) == (public is not None) or (public is not None and len(public) != 32):
+            return None
+        digest = bytes.fromhex(act["sha256"]) if public is None else sha256(b"tabellion public key v1\n" + public)
+        name = "k_" + digest.hex()[:32]
+        expires = micros_of(act["expires"]) if "expires" in act else None
+        if act.get("key") != name or act.get("role") not in ROLES or "holder" not in act:
+            return None
+        if "expires" in act and expires is None:
+            return None
+        known = {"role": act["role"], "holder": act["holder"], "public": public, "expires": expires, "revoked": False}
+        return name, {**known, "upstreams": act.get("upstreams", [])}
+
+    def approval(self, entry, act, time):
+        """What an entry approves; None if it does not say."""
+        match = STATEMENT.fullmatch(act.get("statement", ""))
+        if not match or int(match[2]) > U64_MAX:
+            return None
+        log, _, nonce, kind, details, expires, name, _ = match.groups()
+        number = int(match[2])
+        request, key, until = self.requests.get(number), self.keys.get(entry.get("key")), micros_of(expires)
+        good = False
+        if request is not None and key is not None and key["public"] is not None and None not in (until, time):
+            digest = act_digest(request["kind"], request["details"])
+            good = (
+                log == self.origin
+                and entry["key"] == name
+                and nonce == request["id"]
+                and kind == request["kind"]
+                and digest is not None
+                and details == digest.hex()
+                and until - time <= APPROVAL_MICROS_MAX
+                and bytes([*key["public"][:31], key["public"][31] & 0x7F]) not in WEAK
+            )
+            try:
+                signature = unbase64(act.get("signature", ""))
+            except Refused:
+                signature = b""
+            statement = act["statement"].encode()
+            good = good and len(signature) == 64 and ed25519_verify(key["public"], statement, signature)
+        return {"request": number, "key": name, "expires": until, "good": good}
+
+    def check_approval(self, entry, kind, act, time, problem):
+        if "approval" not in act:
+            return problem("is an act that needs an approval, and names none")
+        approval = self.approvals.get(act["approval"])
+        request = self.requests.get(approval["request"]) if approval and approval["good"] else None
+        if request is None:
+            return problem("names an approval that was not given before")
+        details = {"hold": act["hold"]} if kind == "custody.hold.lift" and "hold" in act else act.get("details", {})
+        if request["kind"] != kind or request["details"] != details:
+            return problem("uses an approval of another act")
+        if request["used"]:
+            return problem("uses an approval a second time")
+        approver = self.keys[approval["key"]]
+        if approval["expires"] is None or time is None or time > approval["expires"] or self.refused(approver, time):
+            return problem("uses an approval that was not valid any more")
+        holder = self.keys.get(entry.get("key"), {}).get("holder")
+        named = entry["actor"].split(" (uid ")[0] if "actor" in entry else None
+        if approver["holder"] in (holder, named):
+            problem("uses an approval by the one who acts")
+
+
 # --- A whole data directory: docs/format.md, "What a verifier does" ----------------
 
 
@@ -1074,6 +1335,7 @@ class Directory:
             if older.size > self.size:
                 self.problem("log/checkpoint", "has %d entries; the older checkpoint has %d" % (self.size, older.size))
         self.sessions = Sessions(self.problem, self.key.text, self.quiet_max)
+        self.custody = Custody(self.problem, self.key.name)
         return True
 
     # 2. Entries, tiles, root.
@@ -1304,6 +1566,7 @@ class Directory:
                 raise Refused("another entry has the id %s" % entry["id"][:40])
             self.ids.add(entry["id"])
             self.sessions.take(position, entry)
+            self.custody.take(position, entry)
             self.pair(position, entry)
             if "content" in entry:
                 self.check_content(position, entry)
@@ -1384,6 +1647,9 @@ class Directory:
             unnumbered=self.sessions.unnumbered,
             lost=self.sessions.lost,
             quiet_seconds_max=int(self.sessions.quiet),
+            acts=self.custody.acts,
+            keys=len(self.custody.keys),
+            holds=len(self.custody.holds),
         )
         for gap in self.sessions.gaps[:100]:
             self.notes.append("entry %(entry)d declares that %(count)d were not recorded: %(reason)s" % gap)

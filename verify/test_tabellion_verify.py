@@ -621,6 +621,15 @@ class Vectors(unittest.TestCase):
             self.assertTrue(all(re.fullmatch("entry [0-9]+", place) for place, _ in problems), problems)
             raise verify.Refused(problems[0][1])
 
+    def custody(self, case):
+        problems = []
+        custody = verify.Custody(lambda place, what: problems.append("%s %s" % (place, what)), case["origin"])
+        for position, entry in enumerate(case["entries"]):
+            custody.take(position, verify.parse_entry(entry.encode()))
+        self.assertEqual(problems, case["says"])
+        if problems:
+            raise verify.Refused(problems[0])
+
     def commitment(self, case):
         message = "tabellion salt v1\n%s\n%d" % (case["entry"], case["n"])
         salt = hmac.new(bytes.fromhex(case["key"]), message.encode(), hashlib.sha256).hexdigest()

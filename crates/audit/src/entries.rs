@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
+use tabellion_evidence::custody;
 use tabellion_evidence::entry::{Content, Entry};
 use tabellion_evidence::scan;
 use tabellion_evidence::sessions::Said;
@@ -32,6 +33,8 @@ pub(crate) struct Entries {
     pub(crate) events: Vec<Event>,
     /// What entries say of their sessions, in order, until it is taken.
     pub(crate) said: Vec<(u64, Said)>,
+    /// What entries say that custody is about, in order, until it is taken.
+    pub(crate) custody: Vec<(u64, Box<custody::Said>)>,
     pub(crate) checked: Checked,
     pub(crate) problems: Problems,
 }
@@ -233,6 +236,7 @@ impl Entries {
         self.ids.extend(later.ids);
         self.events.extend(later.events);
         self.said.extend(later.said);
+        self.custody.extend(later.custody);
         self.checked.add(&later.checked);
         self.problems.append(later.problems);
     }
@@ -264,6 +268,7 @@ impl Entries {
         self.ids.push((facts.id, index));
         self.events.extend(facts.exchange.map(|(exchange, side)| (exchange, index, side)));
         self.said.push((index, facts.said));
+        self.custody.extend(facts.custody.map(|said| (index, said)));
     }
 
     fn facts(&mut self, index: u64, bytes: &[u8], file: &str) -> Option<Entry> {
@@ -360,10 +365,11 @@ impl Entries {
     /// Of an entry beyond the checkpoint: its id only. Its exchange and its
     /// session may be anything until it is signed.
     fn facts_beyond(&mut self, index: u64, bytes: &[u8], file: &str) {
-        let (events, said) = (self.events.len(), self.said.len());
+        let (events, said, custody) = (self.events.len(), self.said.len(), self.custody.len());
         self.facts(index, bytes, file);
         self.events.truncate(events);
         self.said.truncate(said);
+        self.custody.truncate(custody);
     }
 }
 

@@ -45,6 +45,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Name};
 use tabellion_evidence::checkpoint::{self, Checkpoint, CheckpointError};
+use tabellion_evidence::custody;
 use tabellion_evidence::note::{Note, VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::sessions::{Rules, Sessions};
@@ -168,8 +169,8 @@ fn verify_here(
         listed_max: LISTED_MAX,
     };
     let (report, problems) = (Report::default(), Problems::default());
-    let (sessions, beside) = (Sessions::default(), Vec::new());
-    let mut run = Run { source, options, progress, report, problems, rules, sessions, beside };
+    let (sessions, custody, beside) = (Sessions::default(), custody::State::default(), Vec::new());
+    let mut run = Run { source, options, progress, report, problems, rules, sessions, custody, beside };
     if let Some(heads) = run.heads()? {
         match &options.range {
             None if options.keeps_state || heads.checkpoint.size > options.slice.unwrap_or(WHOLE_ENTRIES_MAX) => {
@@ -190,6 +191,7 @@ struct Run<'a> {
     problems: Problems,
     rules: Rules,
     sessions: Sessions,
+    custody: custody::State,
     /// Further keys of the log.
     beside: Vec<VerifierKey>,
 }
@@ -228,6 +230,9 @@ impl Run<'_> {
                 "numbers",
                 format!("{unnumbered} entries have no number, so whether one among them is missing does not show"),
             );
+        }
+        if self.options.range.is_some() && !self.options.foreign {
+            self.unchecked("custody", "of a part of a log it is not known which keys and holds there were before it");
         }
         if open > 0 && self.options.range.is_none() {
             self.unchecked(
@@ -296,6 +301,14 @@ impl Run<'_> {
         {
             let text = format!("the key that signed is the one that every session from entry {from} on names");
             report.prove("keys", text);
+        }
+        if whole && self.custody.acts() > 0 && problems.none_about(&[About::Custody]) {
+            let (acts, keys, holds) = (self.custody.acts(), self.custody.keys().len(), self.custody.holds().len());
+            let text = format!(
+                "{acts} acts of custody follow the rules: the keys that they and exchanges name were in force and could \
+                 do it, and what needs an approval has one; {keys} keys were issued, {holds} holds are in force"
+            );
+            report.prove("custody", text);
         }
         if lost > 0 {
             let listed: Vec<String> = gaps
@@ -366,13 +379,17 @@ impl Run<'_> {
         let key = given.or(beside);
         self.rules.key = key.as_ref().map(|key| Name::of(&key.to_string()));
         self.sessions = Sessions::new(self.rules.clone());
+        self.custody = custody::State::new(key.as_ref().map_or("", |key| key.name()));
         Ok(key)
     }
 
-    /// Follows what entries say of their sessions.
+    /// Follows what entries say of their sessions, and of custody: of a part of a log, nobody knows which keys there were.
     fn follow(&mut self, read: &mut Entries) {
         for (entry, said) in read.said.drain(..) {
             self.sessions.take(entry, &said, &mut |wrong| self.problems.push(wrong.into()));
+        }
+        for (entry, said) in read.custody.drain(..).filter(|_| !self.rules.partial) {
+            self.custody.take(entry, &said, &mut |wrong| self.problems.push(wrong.into()));
         }
     }
 

@@ -112,6 +112,7 @@ pub(crate) enum About {
     Exchanges,
     Numbers,
     Keys,
+    Custody,
     Elsewhere,
 }
 
@@ -145,6 +146,7 @@ impl About {
             | Problem::ResponseAlone { .. } => Self::Exchanges,
             Problem::Numbering(Numbering::Key { .. }) => Self::Keys,
             Problem::Numbering(_) => Self::Numbers,
+            Problem::Custody(_) => Self::Custody,
             Problem::Outside { .. } => Self::Elsewhere,
             _ => Self::Tree,
         }

@@ -18,6 +18,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tabellion_evidence::audit::{self, Event, Name, Problem, Side};
+use tabellion_evidence::custody;
 use tabellion_evidence::sessions::Sessions;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
@@ -55,13 +56,14 @@ pub struct State {
     /// Their content was verified, too.
     content: bool,
     sessions: Sessions,
+    custody: custody::State,
     /// Requests without a response, by exchange.
     open: BTreeMap<Name, u64>,
     checked: Checked,
 }
 
 /// The version of a state.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 impl State {
     /// Entries before this one were verified.
@@ -260,6 +262,7 @@ impl Run<'_> {
             return Ok(0);
         }
         self.sessions = state.sessions.clone().resume(self.rules.clone());
+        self.custody.clone_from(&state.custody);
         memory.open.extend(&state.open);
         self.report.checked = state.checked;
         memory.exchanges = state.checked.exchanges;
@@ -298,6 +301,7 @@ impl Run<'_> {
             root,
             content,
             sessions: self.sessions.clone(),
+            custody: self.custody.clone(),
             open,
             checked,
         });

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::checkpoint::CheckpointError;
 use crate::content::{PART_HEADER_BYTES, PLACEHOLDER, PackError};
+use crate::custody;
 use crate::entry::{Content, Entry, EntryError, Kind, Part};
 use crate::proof::ProofFileError;
 use crate::sessions::{Numbering, Said};
@@ -377,6 +378,9 @@ pub enum Problem {
     /// Something is missing, twice or out of order, by its number.
     #[error(transparent)]
     Numbering(#[from] Numbering),
+    /// An act of custody, or the use of a key, is against the rules.
+    #[error(transparent)]
+    Custody(#[from] custody::Wrong),
 }
 
 impl Problem {
@@ -429,6 +433,7 @@ impl Problem {
             Self::State { .. } => "state",
             Self::Outside { code, .. } => code,
             Self::Numbering(numbering) => numbering.code(),
+            Self::Custody(wrong) => wrong.fault.code(),
         }
     }
 
@@ -489,6 +494,7 @@ impl Problem {
             | Self::Frame { entry, .. }
             | Self::Body { entry } => Some(*entry),
             Self::Numbering(numbering) => Some(numbering.entry()),
+            Self::Custody(wrong) => Some(wrong.entry),
             _ => None,
         }
     }
@@ -668,6 +674,8 @@ pub struct Facts {
     pub exchange: Option<(Name, Side)>,
     /// What it says of its session.
     pub said: Said,
+    /// What it says that custody is about; nothing, as nearly all, when `None`.
+    pub custody: Option<Box<custody::Said>>,
 }
 
 /// Which side of an exchange an entry is.
@@ -725,7 +733,7 @@ impl Facts {
             _ => None,
         };
         let exchange = entry.exchange.as_deref().zip(side).map(|(id, side)| (Name::of(id), side));
-        Self { id: Name::of(&entry.id), exchange, said: Said::of(entry) }
+        Self { id: Name::of(&entry.id), exchange, said: Said::of(entry), custody: custody::Said::of(entry) }
     }
 }
 

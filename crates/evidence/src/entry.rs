@@ -15,6 +15,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::custody::Act;
 use crate::tile::ENTRY_BYTES_MAX;
 use crate::tree::Hash;
 
@@ -47,6 +48,24 @@ pub enum Kind {
     Gap,
     /// A bundle was exported.
     Export,
+    /// A key was issued.
+    KeyIssue,
+    /// A key was revoked.
+    KeyRevoke,
+    /// A legal hold was placed.
+    HoldPlace,
+    /// A legal hold was lifted.
+    HoldLift,
+    /// Somebody asked for the approval of an act.
+    ApprovalRequest,
+    /// An officer approved an act.
+    Approve,
+    /// Other acts need an approval from now on.
+    PolicyChange,
+    /// A case was opened.
+    CaseOpen,
+    /// A case was closed.
+    CaseClose,
     /// One that a later version wrote.
     Other(String),
 }
@@ -63,6 +82,15 @@ impl Kind {
             Self::Heartbeat => "custody.heartbeat",
             Self::Gap => "custody.gap",
             Self::Export => "custody.export",
+            Self::KeyIssue => "custody.key.issue",
+            Self::KeyRevoke => "custody.key.revoke",
+            Self::HoldPlace => "custody.hold.place",
+            Self::HoldLift => "custody.hold.lift",
+            Self::ApprovalRequest => "custody.request",
+            Self::Approve => "custody.approve",
+            Self::PolicyChange => "custody.policy.change",
+            Self::CaseOpen => "case.open",
+            Self::CaseClose => "case.close",
             Self::Other(kind) => kind,
         }
     }
@@ -79,6 +107,15 @@ impl From<&str> for Kind {
             "custody.heartbeat" => Self::Heartbeat,
             "custody.gap" => Self::Gap,
             "custody.export" => Self::Export,
+            "custody.key.issue" => Self::KeyIssue,
+            "custody.key.revoke" => Self::KeyRevoke,
+            "custody.hold.place" => Self::HoldPlace,
+            "custody.hold.lift" => Self::HoldLift,
+            "custody.request" => Self::ApprovalRequest,
+            "custody.approve" => Self::Approve,
+            "custody.policy.change" => Self::PolicyChange,
+            "case.open" => Self::CaseOpen,
+            "case.close" => Self::CaseClose,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -211,7 +248,8 @@ pub struct Entry {
     /// The `traceparent` that came with the request.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub trace: Option<String>,
-    /// Of `custody.start`: the log's key, as a verifier key.
+    /// Of `custody.start`: the log's key, as a verifier key. Of a request or an act of custody: the ID of the key that was
+    /// used.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub key: Option<String>,
     /// Of `custody.start` and `custody.recover`: where the session before this one ended.
@@ -226,6 +264,9 @@ pub struct Entry {
     /// Of `custody.export`: what was handed out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub export: Option<Export>,
+    /// Of an act of custody: what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub act: Option<Box<Act>>,
 }
 
 /// What a bundle has.
@@ -449,6 +490,7 @@ impl Entry {
             gap: None,
             why: None,
             export: None,
+            act: None,
         }
     }
 
@@ -615,7 +657,7 @@ impl Manifest {
 }
 
 /// A member that is there is not `null`: one meaning, one spelling.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 

@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod content;
 pub mod cose;
+pub mod custody;
 pub mod entry;
 pub mod note;
 pub mod ots;

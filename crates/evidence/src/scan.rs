@@ -11,7 +11,8 @@
 //! [`Entry::parse`]: crate::entry::Entry::parse
 
 use crate::audit::{Facts, Name, Side};
-use crate::entry::{NUMBERS, PRODUCER_BYTES_MAX};
+use crate::custody;
+use crate::entry::{Kind, NUMBERS, PRODUCER_BYTES_MAX};
 use crate::sessions::{Said, micros};
 use crate::tile::ENTRY_BYTES_MAX;
 
@@ -79,7 +80,7 @@ impl<'a> Reader<'a> {
         let time = self.text()?;
         let producer = self.optional(br#","producer":"#, Self::text)?;
         let seq = self.optional(br#","seq":"#, Self::number)?;
-        self.optional(br#","upstream":"#, Self::text)?;
+        let upstream = self.optional(br#","upstream":"#, Self::text)?;
         self.optional(br#","operation":"#, Self::text)?;
         self.optional(br#","model":"#, Self::text)?;
         self.optional(br#","case":"#, Self::text)?;
@@ -93,6 +94,7 @@ impl<'a> Reader<'a> {
         self.optional(br#","reason":"#, Self::text)?;
         self.optional(br#","usage":"#, Self::usage)?;
         self.optional(br#","trace":"#, Self::text)?;
+        let key = self.optional(br#","key":"#, Self::text)?;
         self.is(b"}")?;
         match outcome {
             None | Some(b"complete" | b"error" | b"client_gone" | b"interrupted" | b"refused") => {}
@@ -113,7 +115,11 @@ impl<'a> Reader<'a> {
         let time = std::str::from_utf8(time).ok().and_then(micros);
         let said = Said { number, time, role: None };
         let exchange = Some((Name::of_bytes(exchange), side));
-        Some((Facts { id: Name::of_bytes(id), exchange, said }, has_body))
+        let kind = if side == Side::Request { Kind::Request } else { Kind::Response };
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let upstream = upstream.and_then(text);
+        let custody = key.and_then(text).map(|key| custody::Said::used(kind, key, time, upstream));
+        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body))
     }
 
     /// What `read` reads, if these bytes are before it. `None` when it is

@@ -12,7 +12,7 @@ use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, cose, entry, proof, scan, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, cose, custody, entry, proof, scan, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -242,6 +242,29 @@ fn records() {
         }
         sessions.finish(&mut |_| whole = false);
         whole.then_some(true)
+    });
+}
+
+#[test]
+fn acts_of_custody() {
+    run("custody", |case| {
+        let mut state = custody::State::new(&case.text("origin"));
+        let mut says = Vec::new();
+        let entries: Vec<String> = case.read("entries");
+        for (index, entry) in (0..).zip(&entries) {
+            let parsed = entry::Entry::parse(entry.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            let said = custody::Said::of(&parsed);
+            if let Some((facts, _)) = scan::facts(entry.as_bytes()) {
+                assert_eq!(facts.custody, said, "{}: both readers", case.name);
+            }
+            if let Some(said) = said {
+                state.take(index, &said, &mut |wrong| says.push(wrong.to_string()));
+            }
+            // It can be written down and taken up again at any place.
+            state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+        }
+        assert_eq!(says, case.read::<Vec<String>>("says"), "{}", case.name);
+        says.is_empty().then_some(true)
     });
 }
 

@@ -1,6 +1,6 @@
 //! Between applications and models: what is HTTP, and what providers' bodies look like.
 //!
-//! - [`listen()`] takes connections and gives each request to a handler.
+//! - [`listen()`] takes connections, with [`Tls`] where there is any, and gives each request to a handler.
 //! - [`Upstreams`] says which provider a path belongs to, and sends a request there.
 //! - [`relay()`] hands an answer's bytes to the client as they come, with the end in the handler's hand.
 //! - [`dialect`] knows the shapes of requests, answers and streams.
@@ -15,8 +15,12 @@
 pub mod dialect;
 mod listen;
 mod relay;
+mod tls;
 mod upstream;
 
 pub use listen::{Limits, ReadError, listen, read_body};
 pub use relay::{ClientGone, Relay, RelayBody, relay};
-pub use upstream::{Target, Unreachable, Upstream, Upstreams, response_headers};
+pub use tls::{Tls, TlsError};
+pub use upstream::{
+    CREDENTIALS, KEY_PREFIX, Target, Unreachable, Upstream, Upstreams, credential_of, response_headers,
+};

@@ -1,6 +1,8 @@
 //! Taking connections and reading bodies, with a limit on everything.
 
+use std::error::Error;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::RelayBody;
+use crate::Tls;
 
 /// What clients may take up.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +30,18 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-/// Serves connections until `stop` is done, then lets requests end, at most for the grace period.
-pub async fn listen<H, F>(listener: TcpListener, limits: Limits, stop: impl Future<Output = ()>, handler: H)
-where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<RelayBody>> + Send + 'static,
+/// Serves connections until `stop` is done, then lets requests end, at most for the grace period. The handler is told
+/// from where a request comes. With `tls`, nothing else is spoken.
+pub async fn listen<H, F, B>(
+    listener: TcpListener,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    stop: impl Future<Output = ()>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(128 << 10);
@@ -48,8 +57,8 @@ where
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: give others time to close theirs.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -61,15 +70,29 @@ where
         let _ = stream.set_nodelay(true);
         let handler = handler.clone();
         let service = service_fn(move |request| {
-            let answer = handler(request);
+            let answer = handler(request, peer);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            // Clients break connections off for their own reasons; the exchange itself is recorded elsewhere.
-            let _ = connection.await;
-            drop(place);
-        });
+        // Clients break connections off for their own reasons; the exchange itself is recorded elsewhere.
+        match &tls {
+            None => {
+                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(async move {
+                    let _ = connection.await;
+                    drop(place);
+                });
+            }
+            Some(tls) => {
+                let (tls, http, watcher) = (tls.clone(), http.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    let shaken = tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                    }
+                    drop(place);
+                });
+            }
+        }
     }
     drop(listener);
     let _ = tokio::time::timeout(limits.grace, graceful.shutdown()).await;

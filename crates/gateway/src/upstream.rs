@@ -26,6 +26,8 @@ pub struct Upstream {
     authority: Authority,
     /// What comes before the request's path, without a slash at the end.
     base: String,
+    /// The operator's own credential.
+    key: Option<HeaderValue>,
 }
 
 impl Upstream {
@@ -34,7 +36,30 @@ impl Upstream {
         let parts = url.parse::<Uri>().ok()?.into_parts();
         let scheme = parts.scheme.filter(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)?;
         let base = parts.path_and_query.as_ref().map_or("", |path| path.path()).trim_end_matches('/').to_owned();
-        Some(Self { name: name.to_owned(), kind, scheme, authority: parts.authority?, base })
+        Some(Self { name: name.to_owned(), kind, scheme, authority: parts.authority?, base, key: None })
+    }
+
+    /// With a credential of the operator's own, for clients that bring none; `None` when it cannot stand in a header.
+    pub fn with_key(mut self, key: &str) -> Option<Self> {
+        let value = match self.kind {
+            Kind::Anthropic => key.to_owned(),
+            _ => format!("Bearer {key}"),
+        };
+        let mut value = HeaderValue::try_from(value).ok()?;
+        value.set_sensitive(true);
+        self.key = Some(value);
+        Some(self)
+    }
+
+    /// Puts the operator's own credential where the provider looks for it, unless the client has brought one.
+    pub fn authorize(&self, headers: &mut HeaderMap) {
+        let mut own = CREDENTIALS.into_iter().filter_map(|name| headers.get(name));
+        let Some(key) = self.key.clone().filter(|_| own.all(is_ours)) else { return };
+        for name in &CREDENTIALS {
+            headers.remove(name);
+        }
+        let name = if self.kind == Kind::Anthropic { CREDENTIALS[1].clone() } else { header::AUTHORIZATION };
+        headers.insert(name, key);
     }
 }
 
@@ -129,6 +154,31 @@ impl Upstreams {
     }
 }
 
+/// The headers in which clients send what a provider, or Tabellion, is to know them by.
+pub const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// What a key begins with that Tabellion issued.
+pub const KEY_PREFIX: &str = "tbl_";
+
+/// The credential in a header's value: what follows `Bearer`, if that is there.
+pub fn credential_of(value: &HeaderValue) -> &[u8] {
+    let value = value.as_bytes();
+    match value.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest.trim_ascii(),
+        _ => value,
+    }
+}
+
+/// Whether Tabellion issued it.
+fn is_ours(value: &HeaderValue) -> bool {
+    credential_of(value).starts_with(KEY_PREFIX.as_bytes())
+}
+
 /// Headers that belong to one connection (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
@@ -167,8 +217,10 @@ fn request_headers(headers: &HeaderMap) -> HeaderMap {
         kept.remove(name);
     }
     // A credential that Tabellion issued is none of the provider's business.
-    if kept.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"Bearer tbl_")) {
-        kept.remove(header::AUTHORIZATION);
+    for name in &CREDENTIALS {
+        if kept.get_all(name).iter().any(is_ours) {
+            kept.remove(name);
+        }
     }
     kept.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     kept
@@ -235,7 +287,38 @@ mod tests {
         let mut names: Vec<_> = request_headers(&headers).keys().map(ToString::to_string).collect();
         names.sort();
         assert_eq!(names, ["accept-encoding", "authorization", "openai-organization"]);
-        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer tbl_x"));
-        assert!(!request_headers(&headers).contains_key(header::AUTHORIZATION));
+        for name in CREDENTIALS {
+            for ours in ["Bearer tbl_x", "bearer  tbl_x", "BEARER tbl_x", "tbl_x"] {
+                headers.insert(name.clone(), HeaderValue::from_static(ours));
+                assert!(!request_headers(&headers).contains_key(&name), "{name}: {ours}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operators_credential_is_for_clients_that_bring_none() {
+        let upstream = |kind| Upstream::new("x", kind, "http://x").unwrap();
+        for (kind, name, value) in
+            [(Kind::OpenAi, "authorization", "Bearer sk-own"), (Kind::Anthropic, "x-api-key", "sk-own")]
+        {
+            let with = upstream(kind).with_key("sk-own").unwrap();
+            for ours in CREDENTIALS {
+                let mut headers = HeaderMap::from_iter([(ours, HeaderValue::from_static("Bearer tbl_x"))]);
+                with.authorize(&mut headers);
+                assert_eq!(headers.get(name).unwrap(), value);
+                assert_eq!(request_headers(&headers).get(name).unwrap(), value);
+                assert_eq!(headers.len(), 1);
+            }
+            let mut headers = HeaderMap::new();
+            with.authorize(&mut headers);
+            assert_eq!(headers.get(name).unwrap(), value);
+            let brought = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer sk-client"))]);
+            let mut headers = brought.clone();
+            with.authorize(&mut headers);
+            assert_eq!(headers, brought);
+            upstream(kind).authorize(&mut headers);
+            assert_eq!(headers, brought);
+        }
+        assert!(upstream(Kind::OpenAi).with_key("two\nlines").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Where things are: which pack holds a part, which entries an exchange has.
+//! Where things are: which pack holds a part, which entries an exchange has, which entries are acts of custody.
 //!
 //! Derived from the log alone, in SQLite so that any process can read it beside the one that writes the log. Delete
 //! it and it is made again; whoever changes it can hide things from `show` and `search`, but not from `verify`, and
@@ -33,7 +33,7 @@ pub struct Catalog {
 }
 
 /// Raised whenever the tables change; a catalog of another version is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// News are taken in after so long, not with every publication: parts lie in the order of their hashes, so that in a
 /// large table each costs a page of its own, whichever other parts are written with it. Readers in other processes catch
 /// up by themselves. Less than the search index waits for, which comes after this one.
@@ -77,10 +77,12 @@ impl Catalog {
         self.db.execute_batch(&format!(
             "BEGIN IMMEDIATE;
              DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS exchange; DROP TABLE IF EXISTS position;
+             DROP TABLE IF EXISTS custody;
              CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
                  length INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
              CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
+             CREATE TABLE custody(entry INTEGER PRIMARY KEY, kind TEXT NOT NULL);
              CREATE TABLE position(size INTEGER NOT NULL, root BLOB NOT NULL);
              PRAGMA user_version = {VERSION};
              COMMIT;"
@@ -118,16 +120,16 @@ impl Catalog {
         while from < end {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let mut exchanges = Exchanges::default();
+            let mut noted = Noted::default();
             for number in from / tile::WIDTH..until.div_ceil(tile::WIDTH) {
                 let entries = reader.entries(number, end)?;
                 for (index, entry) in (number * tile::WIDTH..).zip(&entries) {
                     if (from..until).contains(&index) {
-                        exchanges.take(index, entry);
+                        noted.take(index, entry);
                     }
                 }
             }
-            exchanges.note(&transaction)?;
+            noted.note(&transaction)?;
             let mut parts = Parts::of(&transaction)?;
             while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
                 let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
@@ -151,7 +153,7 @@ impl Catalog {
         if position(&transaction)?.map_or(0, |(size, _)| size) != news.first {
             return Ok(false);
         }
-        news.exchanges.note(&transaction)?;
+        news.noted.note(&transaction)?;
         // In the order of the table, which then is walked once.
         news.parts.sort_unstable();
         let mut parts = Parts::of(&transaction)?;
@@ -230,6 +232,15 @@ impl Catalog {
         Ok(statement.query_row(params![id], exchange_of).optional()?)
     }
 
+    /// The acts of custody, and what was done with cases, in the log's order: their indices and kinds. Heartbeats, which
+    /// say that nothing happened, are not among them.
+    pub fn custody(&self) -> Result<Vec<(u64, Kind)>, LedgerError> {
+        let mut statement = self.db.prepare("SELECT entry, kind FROM custody ORDER BY entry")?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, Kind::from(row.get_ref(1)?.as_str()?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The exchanges that have a request and no response, in the log's order.
     pub fn unfinished(&self) -> Result<Vec<Exchange>, LedgerError> {
         let mut statement =
@@ -297,7 +308,7 @@ pub(crate) struct News {
     first: u64,
     /// When that came.
     since: Instant,
-    exchanges: Exchanges,
+    noted: Noted,
     /// Hash, pack, offset and length.
     parts: Vec<(Hash, u64, usize, usize)>,
 }
@@ -305,13 +316,13 @@ pub(crate) struct News {
 impl News {
     /// Nothing yet, of entries from this one on.
     pub(crate) fn new(first: u64) -> Self {
-        Self { first, since: Instant::now(), exchanges: Exchanges::default(), parts: Vec::new() }
+        Self { first, since: Instant::now(), noted: Noted::default(), parts: Vec::new() }
     }
 
     /// Takes in a publication: its entries, and where in their pack the parts are that it brought.
     pub(crate) fn add(&mut self, first: u64, entries: &[&[u8]], parts: impl Iterator<Item = (Hash, usize, usize)>) {
         for (index, entry) in (first..).zip(entries) {
-            self.exchanges.take(index, entry);
+            self.noted.take(index, entry);
         }
         self.parts.extend(parts.map(|(hash, offset, length)| (hash, first, offset, length)));
     }
@@ -323,7 +334,7 @@ impl News {
 
     /// Whether there must not be more of them.
     pub(crate) fn is_full(&self) -> bool {
-        self.parts.len() + self.exchanges.0.len() >= NEWS_MAX
+        self.parts.len() + self.noted.exchanges.len() + self.noted.custody.len() >= NEWS_MAX
     }
 
     /// The index of the first entry of them.
@@ -342,19 +353,31 @@ fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
     Ok(Exchange { id: row.get(0)?, request: index(1)?, response: index(2)? })
 }
 
-/// What a transaction is to note of exchanges, in the order of their table. Request and response mostly come together.
+/// What a transaction is to note of exchanges, in the order of their table, and of custody. Request and response mostly
+/// come together.
 #[derive(Default)]
-struct Exchanges(BTreeMap<String, (Option<u64>, Option<u64>)>);
+struct Noted {
+    exchanges: BTreeMap<String, (Option<u64>, Option<u64>)>,
+    custody: Vec<(u64, Kind)>,
+}
 
-impl Exchanges {
+impl Noted {
     fn take(&mut self, index: u64, entry: &[u8]) {
-        // Entries that are no exchanges, or not even ours, are none of the catalog's business.
-        let Ok(Heading { kind, exchange: Some(exchange) }) = Heading::parse(entry) else { return };
-        match kind {
-            Kind::Request => self.0.entry(exchange).or_default().0.get_or_insert(index),
-            Kind::Response => self.0.entry(exchange).or_default().1.get_or_insert(index),
-            _ => return,
-        };
+        // Entries that are neither, or not even ours, are none of the catalog's business.
+        let Ok(Heading { kind, exchange }) = Heading::parse(entry) else { return };
+        match (&kind, exchange) {
+            (Kind::Request, Some(exchange)) => {
+                self.exchanges.entry(exchange).or_default().0.get_or_insert(index);
+            }
+            (Kind::Response, Some(exchange)) => {
+                self.exchanges.entry(exchange).or_default().1.get_or_insert(index);
+            }
+            (Kind::Heartbeat, _) => {}
+            _ if kind.as_str().starts_with("custody.") || kind.as_str().starts_with("case.") => {
+                self.custody.push((index, kind));
+            }
+            _ => {}
+        }
     }
 
     fn note(&self, db: &Connection) -> Result<(), LedgerError> {
@@ -363,9 +386,13 @@ impl Exchanges {
              ON CONFLICT(id) DO UPDATE SET
                  request = coalesce(request, excluded.request), response = coalesce(response, excluded.response)",
         )?;
-        for (id, (request, response)) in &self.0 {
+        for (id, (request, response)) in &self.exchanges {
             let index = |index: &Option<u64>| index.map(|index| index as i64);
             statement.execute(params![id, index(request), index(response)])?;
+        }
+        let mut statement = db.prepare_cached("INSERT OR IGNORE INTO custody(entry, kind) VALUES (?, ?)")?;
+        for (index, kind) in &self.custody {
+            statement.execute(params![*index as i64, kind.as_str()])?;
         }
         Ok(())
     }

@@ -1,22 +1,107 @@
 //! What is served beside the gateway: the log itself, for other people's tools, and what operators need.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use tabellion_evidence::custody::Right;
 use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
+use crate::access::Refused;
+use crate::config::Config;
+use crate::custody::{self, Door};
 use crate::notary::Notary;
-use crate::presidio;
+use crate::{chains, presidio};
 
-pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
+/// Who may ask for a path.
+enum Asks {
+    /// Anybody.
+    Anybody,
+    /// Whoever has this right; without a key nobody, or where keys are optional anybody.
+    Has { right: Right, always: bool },
+    /// The path itself knows.
+    Itself,
+}
+
+/// What a path takes. Below `/api/`, one that is not known here is nobody's business without a key.
+fn asks(path: &str) -> Asks {
+    let has = |right, always| Asks::Has { right, always };
+    match path {
+        "/" | "/healthz" | "/readyz" => Asks::Anybody,
+        custody::PATH => Asks::Itself,
+        "/metrics" => has(Right::Metrics, false),
+        "/log/add" => has(Right::Append, false),
+        path if path.starts_with("/log/") => has(Right::Log, false),
+        path if path.starts_with("/presidio") => has(Right::Detect, false),
+        path if path.starts_with("/api/v1/exchanges") => has(Right::Content, true),
+        path if path.starts_with("/api/v1/search") => has(Right::Content, true),
+        path if path.starts_with("/api/") => has(Right::Custody, true),
+        _ => Asks::Anybody,
+    }
+}
+
+/// Lets in who may ask for what they ask.
+async fn guard(
+    State((door, required)): State<(Door, bool)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Asks::Has { right, always } = asks(request.uri().path()) {
+        let required = required || always;
+        let headers = request.headers();
+        if !(required && door.is_owner(headers))
+            && let Err(refused) = door.desk.access.admit(headers, peer.ip(), right, required).await
+        {
+            return refuse(refused);
+        }
+    }
+    next.run(request).await
+}
+
+/// The answer to somebody who is not let in.
+pub(crate) fn refuse(refused: Refused) -> Response {
+    let (code, message) = refused.says();
+    let mut answer = (refused.status(), Json(json!({"code": code, "message": message}))).into_response();
+    if refused == Refused::LockedOut {
+        answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("60"));
+    }
+    answer
+}
+
+/// Answers a request that a connection brought.
+pub(crate) async fn answer(
+    mut routes: Router,
+    request: http::Request<hyper::body::Incoming>,
+    peer: SocketAddr,
+) -> Response {
+    let mut request = request.map(axum::body::Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match tower_service::Service::call(&mut routes, request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Everything that the console's listener serves. `keys`: to nobody without a key.
+pub(crate) fn router(notary: &Arc<Notary>, door: Door, keys: bool, config: &Config) -> Router {
+    routes(notary.clone(), config.gateway.request_bytes_max, config.log.add)
+        .merge(custody::router(door.clone()))
+        .merge(chains::router(door.desk.clone(), config))
+        .layer(axum::middleware::from_fn_with_state((door, keys), guard))
+}
+
+fn routes(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
     let mut router = Router::new();
     if add {
         // One byte more than there may be, so that it is the ledger that refuses.

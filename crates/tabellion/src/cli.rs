@@ -33,6 +33,14 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Write an evidence bundle: what an examiner checks without trusting whoever ran the log
     Export(ExportArgs),
+    /// Issue, revoke and list keys: who may do what
+    Key(KeyArgs),
+    /// Place, lift and list legal holds: nothing that they cover is erased or expires
+    Hold(HoldArgs),
+    /// Open, close and list cases, and print what was done with one
+    Case(CaseArgs),
+    /// Approve, by a signature, an act that another one asked for
+    Approve(ApproveArgs),
     /// Cosign other people's logs, as long as they only grow
     Witness(WitnessArgs),
     /// Have the newest checkpoint anchored now, by every configured authority
@@ -387,6 +395,227 @@ pub(crate) struct DoctorArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Issue a key, and show it, this once
+    Issue(KeyIssueArgs),
+    /// Revoke a key: nothing takes it from then on
+    Revoke {
+        /// The key's ID: k_ and 32 hexadecimal digits
+        key: String,
+        /// Why; it goes on the record
+        #[arg(long, value_name = "WHY")]
+        reason: String,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// List the keys that were issued
+    List {
+        /// Print a line of JSON a key
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyRole {
+    /// Applications: they are recorded, and read nothing
+    Writer,
+    /// Reads and searches redacted content
+    Reader,
+    /// Opens cases, places holds, exports, reveals, erases, approves
+    Officer,
+    /// Reads proofs and custody, and no content
+    Auditor,
+    /// Issues keys, and reads no content
+    Admin,
+}
+
+impl From<KeyRole> for tabellion_evidence::custody::Role {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Writer => Self::Writer,
+            KeyRole::Reader => Self::Reader,
+            KeyRole::Officer => Self::Officer,
+            KeyRole::Auditor => Self::Auditor,
+            KeyRole::Admin => Self::Admin,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyIssueArgs {
+    /// What it is for
+    #[arg(long, value_enum)]
+    pub(crate) role: KeyRole,
+    /// Whose it is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) holder: String,
+    /// Until when: a time, or from now on as long as 90d or 12h [default: until it is revoked]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) expires: Option<String>,
+    /// Only for this upstream; may be given more than once [default: all]
+    #[arg(long, value_name = "NAME", conflicts_with = "public_key")]
+    pub(crate) upstream: Vec<String>,
+    /// Not a secret text, but this Ed25519 public key in PEM: its holder signs approvals with the private one
+    #[arg(long, value_name = "F")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldArgs {
+    #[command(subcommand)]
+    pub(crate) command: HoldCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HoldCommand {
+    /// Place a hold, and print its ID
+    Place(HoldPlaceArgs),
+    /// Lift a hold
+    Lift(HoldLiftArgs),
+    /// List the holds in force
+    List {
+        /// Print a line of JSON a hold
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("about").required(true)))]
+pub(crate) struct HoldPlaceArgs {
+    /// The exchanges that these words find today
+    #[arg(group = "about", allow_hyphen_values = true)]
+    pub(crate) query: Option<String>,
+    /// Everything of this case, also what is recorded later
+    #[arg(long, group = "about")]
+    pub(crate) case: Option<String>,
+    /// This exchange; may be given more than once
+    #[arg(long, value_name = "ID", group = "about")]
+    pub(crate) id: Vec<String>,
+    /// Whatever has this value, also what is recorded later: by its token, the value is never stored
+    #[arg(long, value_name = "VALUE", group = "about")]
+    pub(crate) subject: Option<String>,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldLiftArgs {
+    /// The hold, as `hold place` and `hold list` print it
+    pub(crate) hold: String,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: String,
+    /// Do not lift it yet: ask for the approval, and print what to approve
+    #[arg(long, conflicts_with = "approval")]
+    pub(crate) ask: bool,
+    /// The approval, as `approve` prints it
+    #[arg(long, value_name = "N")]
+    pub(crate) approval: Option<u64>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaseArgs {
+    #[command(subcommand)]
+    pub(crate) command: CaseCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaseCommand {
+    /// Open a case
+    Open {
+        /// What it is called, as in the header x-tabellion-case
+        case: String,
+        /// Why; it goes on the record
+        #[arg(long, value_name = "WHY")]
+        reason: Option<String>,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Close a case
+    Close {
+        /// What it is called
+        case: String,
+        /// Why; it goes on the record
+        #[arg(long, value_name = "WHY")]
+        reason: Option<String>,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// List the cases that were opened
+    List {
+        /// Print a line of JSON a case
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Print a case's chain of custody: who did what, when, why, with which key and whose approval
+    Custody {
+        /// What it is called
+        case: String,
+        /// Print a line of JSON a step
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// What is asked for: the number that `--ask` printed
+    pub(crate) request: u64,
+    /// Sign it with this Ed25519 private key in PEM, whose public key was issued
+    #[arg(long, value_name = "F", conflicts_with_all = ["write", "statement"])]
+    pub(crate) key: Option<PathBuf>,
+    /// Why; it is signed and goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    /// Until when it may be used: a time, or from now on as long as 1h or 7d, at most 31d
+    #[arg(long, value_name = "WHEN", default_value = "1d")]
+    pub(crate) expires: String,
+    /// Only write what is to be signed, to be signed elsewhere, with the key of --key-id
+    #[arg(long, value_name = "F", requires = "key_id", conflicts_with = "statement")]
+    pub(crate) write: Option<PathBuf>,
+    /// The ID of the key that will sign it
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
+    /// What was written and signed
+    #[arg(long, value_name = "F", requires = "signature")]
+    pub(crate) statement: Option<PathBuf>,
+    /// The signature, as `openssl pkeyutl -sign -rawin` writes it
+    #[arg(long, value_name = "F", requires = "statement")]
+    pub(crate) signature: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
+use tabellion_evidence::custody as rules;
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_external::{Credential, Detector, Service};
+use tabellion_gateway::Tls;
 use tabellion_gateway::dialect::Kind;
 use toml::{Table, Value};
+use zeroize::Zeroizing;
 
 /// Every setting with its default, and what it means.
 pub(crate) const DEFAULTS: &str = include_str!("../../../defaults/tabellion.toml");
@@ -29,8 +33,14 @@ pub(crate) enum ConfigError {
     Value { key: String, expected: &'static str },
     #[error("two tables of `{list}` are called `{name}`")]
     Twice { list: &'static str, name: String },
+    #[error("the files that `{key}.tls` names cannot be used")]
+    Tls {
+        key: String,
+        #[source]
+        source: tabellion_gateway::TlsError,
+    },
     #[error(
-        "`{key}` is not a loopback address; set network.protected_by_others = true if a proxy in front of it provides TLS and credentials"
+        "`{key}.listen` is not a loopback address; name a certificate with {key}.tls, or set network.protected_by_others = true if a proxy in front of it provides TLS and credentials"
     )]
     Exposed { key: &'static str },
 }
@@ -51,7 +61,45 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) witness: Vec<Witness>,
     pub(crate) witnesses: Witnesses,
+    pub(crate) custody: Custody,
     pub(crate) anchor: Vec<crate::anchor::Settings>,
+}
+
+/// What needs an approval.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Custody {
+    pub(crate) approve: Vec<String>,
+}
+
+/// Whether whoever connects needs a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Keys {
+    /// Not on the loopback, nor where something else asks for credentials.
+    Optional,
+    /// Everybody.
+    Required,
+}
+
+/// The files of a listener's TLS.
+#[derive(Debug, Clone, Deserialize)]
+struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl TlsFiles {
+    fn is_set(&self) -> bool {
+        !self.certificate.as_os_str().is_empty() || !self.key.as_os_str().is_empty()
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Arc<Tls>>, ConfigError> {
+        if !self.is_set() {
+            return Ok(None);
+        }
+        let tls = Tls::load(&self.certificate, &self.key);
+        tls.map(|tls| Some(Arc::new(tls))).map_err(|source| ConfigError::Tls { key: key.to_owned(), source })
+    }
 }
 
 /// How the log is served.
@@ -120,11 +168,15 @@ pub(crate) struct Gateway {
     pub(crate) answer_timeout_s: u64,
     pub(crate) connections_max: usize,
     pub(crate) grace_s: u64,
+    keys: Keys,
+    tls: TlsFiles,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Console {
     pub(crate) listen: SocketAddr,
+    keys: Keys,
+    tls: TlsFiles,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -169,6 +221,27 @@ pub(crate) struct Upstream {
     pub(crate) default: bool,
     #[serde(default)]
     pub(crate) fail: Fail,
+    key_file: Option<PathBuf>,
+    key_env: Option<String>,
+}
+
+impl Upstream {
+    /// The upstream, with the operator's own credential if there is one.
+    pub(crate) fn target(&self) -> Result<tabellion_gateway::Upstream, ConfigError> {
+        let wrong =
+            |key: &str, expected| ConfigError::Value { key: format!("upstream.{key} of {}", self.name), expected };
+        let target = tabellion_gateway::Upstream::new(&self.name, self.kind, &self.url);
+        let target = target.ok_or_else(|| wrong("url", "an http or https URL"))?;
+        let (name, key) = match (&self.key_file, &self.key_env) {
+            (None, None) => return Ok(target),
+            (Some(_), Some(_)) => return Err(wrong("key_env", "left out where there is a key_file")),
+            (Some(file), None) => ("key_file", std::fs::read_to_string(file).ok()),
+            (None, Some(variable)) => ("key_env", std::env::var(variable).ok()),
+        };
+        let key = key.map(Zeroizing::new).filter(|key| !key.trim().is_empty());
+        let target = key.and_then(|key| target.with_key(key.trim()));
+        target.ok_or_else(|| wrong(name, "where a credential is, on one line"))
+    }
 }
 
 /// What happens to an exchange that cannot be recorded.
@@ -322,10 +395,17 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, listen) in [("gateway.listen", self.gateway.listen), ("console.listen", self.console.listen)] {
-            if !is_loopback(listen.ip()) && !self.network.protected_by_others {
+        let listeners =
+            [("gateway", self.gateway.listen, &self.gateway.tls), ("console", self.console.listen, &self.console.tls)];
+        for (key, listen, tls) in listeners {
+            if !is_loopback(listen.ip()) && !tls.is_set() && !self.network.protected_by_others {
                 return Err(ConfigError::Exposed { key });
             }
+        }
+        let approvable = |act: &String| rules::APPROVABLE.contains(&&*format!("custody.{act}"));
+        if !self.custody.approve.iter().all(approvable) {
+            let expected = "a list of any of hold.lift, reveal, erase";
+            return Err(ConfigError::Value { key: "custody.approve".into(), expected });
         }
         for (position, upstream) in self.upstream.iter().enumerate() {
             let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -394,6 +474,27 @@ impl Config {
         Ok(())
     }
 
+    /// Whether failures say something of an address. Behind a proxy all have the proxy's.
+    pub(crate) fn sees_addresses(&self) -> bool {
+        !self.network.protected_by_others
+    }
+
+    /// Whether a listener takes nobody without a key: beyond the loopback always, unless something else asks for
+    /// credentials there.
+    fn needs_keys(&self, keys: Keys, listen: SocketAddr) -> bool {
+        keys == Keys::Required || (!is_loopback(listen.ip()) && !self.network.protected_by_others)
+    }
+
+    /// Whether the gateway asks everybody for a key, and its TLS.
+    pub(crate) fn gateway_door(&self) -> Result<(bool, Option<Arc<Tls>>), ConfigError> {
+        Ok((self.needs_keys(self.gateway.keys, self.gateway.listen), self.gateway.tls.load("gateway")?))
+    }
+
+    /// Whether the console asks everybody for a key, and its TLS.
+    pub(crate) fn console_door(&self) -> Result<(bool, Option<Arc<Tls>>), ConfigError> {
+        Ok((self.needs_keys(self.console.keys, self.console.listen), self.console.tls.load("console")?))
+    }
+
     /// Where the secrets lie.
     pub(crate) fn keys(&self) -> PathBuf {
         if self.keys.as_os_str().is_empty() { keys_beside(&self.data) } else { self.keys.clone() }
@@ -430,7 +531,7 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
                     "external" => &EXTERNAL[..],
                     "witness" => &["name", "vkey", "url"],
                     "anchor" => &crate::anchor::KEYS,
-                    _ => &["name", "kind", "url", "default", "fail"],
+                    _ => &["name", "kind", "url", "default", "fail", "key_file", "key_env"],
                 };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
@@ -443,7 +544,7 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
                 *inner = own;
             }
             (Some(Value::Table(_)), _) => return Err(ConfigError::Value { key: full, expected: "a table" }),
-            (Some(Value::Array(_)), _) => return Err(ConfigError::Value { key: full, expected: "a list of tables" }),
+            (Some(Value::Array(_)), _) => return Err(ConfigError::Value { key: full, expected: "a list" }),
             (Some(inner), value) => *inner = value,
         }
     }
@@ -463,6 +564,11 @@ fn override_all(table: &mut Table, prefix: &str, environment: &dyn Fn(&str) -> O
         let name = format!("{prefix}_{}", variable(key));
         match value {
             Value::Table(inner) => override_all(inner, &name, environment),
+            Value::Array(list) if environment(&name).is_some() => {
+                let text = environment(&name).unwrap_or_default();
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                *list = items.map(|item| Value::String(item.to_owned())).collect();
+            }
             Value::Array(tables) => {
                 for table in tables.iter_mut().filter_map(Value::as_table_mut) {
                     let own = table.get("name").and_then(Value::as_str).map(variable).unwrap_or_default();
@@ -507,6 +613,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "publish or hold"
         } else if key == "witnesses.at_start" {
             "warn or refuse"
+        } else if key.ends_with(".keys") {
+            "optional or required"
         } else if key == "anchor" {
             "a table with name, kind (rfc3161, opentimestamps), url and what docs/anchors.md says"
         } else if key == "external" {
@@ -696,6 +804,47 @@ mod tests {
         .unwrap();
         assert_eq!(config.external[0].on_failure, OnFailure::Continue);
         assert!(parse("", &[]).unwrap().external.is_empty(), "off by default");
+        for (text, message) in [
+            ("[gateway]\nkeys = \"sk-secret\"", "the setting `gateway.keys` must be optional or required"),
+            ("[custody]\naprove = []", "there is no setting `custody.aprove`; did you mean `custody.approve`?"),
+            (
+                "[custody]\napprove = [\"hold.place\"]",
+                "the setting `custody.approve` must be a list of any of hold.lift, reveal, erase",
+            ),
+            ("[custody]\napprove = 1", "the setting `custody.approve` must be a list"),
+            (
+                "[console.tls]\ncertifcate = \"x\"",
+                "there is no setting `console.tls.certifcate`; did you mean `console.tls.certificate`?",
+            ),
+        ] {
+            assert_eq!(parse(text, &[]).unwrap_err().to_string(), message);
+        }
+        let own = |rest: &str| {
+            let text = format!("[[upstream]]\nname = \"x\"\nkind = \"openai\"\nurl = \"http://x\"\n{rest}");
+            parse(&text, &[]).unwrap().upstream[0].target().map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(own(""), Ok(()));
+        let (file, both) = ("key_file = \"/nowhere/sk-secret\"", "key_file = \"a\"\nkey_env = \"b\"");
+        assert_eq!(
+            own(file).unwrap_err(),
+            "the setting `upstream.key_file of x` must be where a credential is, on one line"
+        );
+        assert!(own(both).unwrap_err().ends_with("must be left out where there is a key_file"));
+        let approve = parse("", &[("TABELLION_CUSTODY_APPROVE", "reveal, erase")]).unwrap().custody.approve;
+        assert_eq!(approve, ["reveal", "erase"]);
+        assert!(parse("", &[("TABELLION_CUSTODY_APPROVE", "")]).unwrap().custody.approve.is_empty());
+        assert_eq!(parse("", &[]).unwrap().custody.approve, ["hold.lift"], "as the log has it until it says otherwise");
+
+        // Beyond the loopback: with TLS, and then with keys; or behind something that has both.
+        let door = |text: &str| {
+            let config = parse(text, &[]).unwrap();
+            config.needs_keys(config.gateway.keys, config.gateway.listen)
+        };
+        assert!(!door("") && door("[gateway]\nkeys = \"required\""));
+        assert!(door("[gateway]\nlisten = \"0.0.0.0:1\"\n[gateway.tls]\ncertificate = \"c\"\nkey = \"k\""));
+        assert!(!door("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true"));
+        let files = parse("[gateway.tls]\ncertificate = \"/nowhere\"\nkey = \"/nowhere\"", &[]).unwrap();
+        assert!(matches!(files.gateway_door(), Err(ConfigError::Tls { .. })));
         assert!(matches!(parse("[gateway]\nlisten = \"0.0.0.0:1\"", &[]), Err(ConfigError::Exposed { .. })));
         parse("[gateway]\nlisten = \"0.0.0.0:1\"\n[network]\nprotected_by_others = true", &[]).unwrap();
         assert!(matches!(parse("", &[("TABELLION_LEDGER_PUBLISH_MS", "soon")]), Err(ConfigError::Value { .. })));

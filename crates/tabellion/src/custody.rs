@@ -1,35 +1,40 @@
-//! Custody acts of commands. (DESIGN: every look is on the record.)
+//! Custody acts. (DESIGN: every look is on the record.)
 //!
 //! An act is recorded before it takes effect: by the command, which opens the log for as long as that takes, or while a
-//! server has the log, by that one, which is asked over its own listener with the key that only the log's owner can read.
+//! server has the log, by that one, which is asked over its own listener with the key that only the log's owner can read;
+//! or by whoever has a key whose role may (`access`). Whoever writes it judges it first as a verifier will, so that
+//! nothing is written that does not verify.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{Method, header};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
+use tabellion_evidence::custody::{self as rules, Fault, Right, Role, Said, Statement};
 use tabellion_evidence::entry::{Export, Kind};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
 use tabellion_ledger::{LedgerError, Reader};
 
+use crate::access::{Access, Caller};
 use crate::commands::serve::runtime;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::notary::{Draft, Notary};
 use crate::secrets::Secrets;
-use crate::serve;
+use crate::{api, serve};
 
 /// Where the running server takes acts.
-const PATH: &str = "/api/v1/custody";
+pub(crate) const PATH: &str = "/api/v1/custody";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -37,19 +42,224 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Act {
-    /// Who, as the operating system says.
+    /// Who, as the operating system says. Of whoever comes with a key, the key says it.
+    #[serde(default)]
     pub(crate) actor: String,
     /// Why, in their own words.
+    #[serde(default)]
     pub(crate) why: Option<String>,
+    /// The index of the approval that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<u64>,
     /// What.
     pub(crate) what: What,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum What {
     /// Hand out a bundle.
     Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
+    /// Issue a key. Whoever draws it sends its hash, or the public key of one that signs.
+    KeyIssue {
+        key: String,
+        role: Role,
+        holder: String,
+        #[serde(default)]
+        sha256: Option<Hash>,
+        #[serde(default)]
+        public: Option<String>,
+        #[serde(default)]
+        expires: Option<String>,
+        #[serde(default)]
+        upstreams: Vec<String>,
+    },
+    /// Revoke a key.
+    KeyRevoke { key: String },
+    /// Place a legal hold: on a case, on exchanges (that a query found), on whatever is about a subject.
+    HoldPlace {
+        #[serde(default)]
+        case: Option<String>,
+        #[serde(default)]
+        exchanges: Vec<String>,
+        #[serde(default)]
+        subject: Option<String>,
+        #[serde(default)]
+        query: Option<String>,
+    },
+    /// Lift a legal hold.
+    HoldLift { hold: String },
+    /// Open a case.
+    CaseOpen { case: String },
+    /// Close a case.
+    CaseClose { case: String },
+    /// Ask for the approval of an act.
+    Request { kind: String, details: BTreeMap<String, String> },
+    /// Approve an act that somebody asked for. The key that signs is the one that the statement names.
+    Approve { statement: String, signature: String },
+    /// Have other acts need an approval from now on. Only a configuration says so.
+    #[serde(skip)]
+    PolicyChange { approve: BTreeSet<String> },
+}
+
+/// A hold names at most so many exchanges, so that it is one entry.
+pub(crate) const HELD_MAX: usize = 1_000;
+
+/// Why an act is not recorded.
+pub(crate) enum Unrecorded {
+    /// It does not say what it has to.
+    Malformed(&'static str),
+    /// It is against the rules of custody.
+    Against(Fault),
+    /// The log cannot be written.
+    Log(Failure),
+}
+
+impl From<Unrecorded> for Failure {
+    fn from(unrecorded: Unrecorded) -> Self {
+        match unrecorded {
+            Unrecorded::Malformed(why) => Self::usage(format!("this is no act of custody: {why}")),
+            Unrecorded::Against(fault) => against(fault),
+            Unrecorded::Log(failure) => failure,
+        }
+    }
+}
+
+/// What a command says of an act that is against the rules.
+fn against(fault: Fault) -> Failure {
+    let failure = Failure::evidence(format!("the act is refused, because it {fault}"));
+    match fault {
+        Fault::ApprovalMissing => failure.hint("ask for one with --ask, and name it with --approval"),
+        Fault::ApprovalExpired | Fault::ApprovalUsed | Fault::ApprovalOther => {
+            failure.hint("ask for another with --ask")
+        }
+        Fault::ApprovalOwn => failure.hint("somebody else must approve it"),
+        Fault::KeyTwice | Fault::RevokeUnissued => failure.hint("see `tabellion key list`"),
+        Fault::HoldUnplaced => failure.hint("see `tabellion hold list`"),
+        Fault::CaseOpen | Fault::CaseClosed => failure.hint("see `tabellion case list`"),
+        _ => failure,
+    }
+}
+
+/// Who asks for an act.
+pub(crate) enum Who {
+    /// The log's owner, by a command of theirs, or over the network.
+    Owner(Option<IpAddr>),
+    /// Somebody with a key.
+    Caller(Caller, IpAddr),
+}
+
+impl Act {
+    fn kind(&self) -> Kind {
+        match self.what {
+            What::Export { .. } => Kind::Export,
+            What::KeyIssue { .. } => Kind::KeyIssue,
+            What::KeyRevoke { .. } => Kind::KeyRevoke,
+            What::HoldPlace { .. } => Kind::HoldPlace,
+            What::HoldLift { .. } => Kind::HoldLift,
+            What::CaseOpen { .. } => Kind::CaseOpen,
+            What::CaseClose { .. } => Kind::CaseClose,
+            What::Request { .. } => Kind::ApprovalRequest,
+            What::Approve { .. } => Kind::Approve,
+            What::PolicyChange { .. } => Kind::PolicyChange,
+        }
+    }
+
+    /// The entry, redacted. What is not redacted, because it is compared or computed with, is of a form in which nothing
+    /// personal can stand, or is held against what the log has before it is written.
+    fn draft(&self, notary: &Notary, who: &Who) -> Result<Draft, Unrecorded> {
+        let malformed = |what| Err(Unrecorded::Malformed(what));
+        let mut draft = Draft::new(self.kind(), None);
+        let mut act = rules::Act { approval: self.approval, ..rules::Act::default() };
+        let from = match who {
+            Who::Owner(from) => {
+                draft.entry.actor = Some(draft.label(notary, &self.actor));
+                *from
+            }
+            Who::Caller(caller, from) => {
+                draft.entry.actor = Some(caller.holder.clone());
+                draft.entry.key = Some(caller.key.clone());
+                Some(*from)
+            }
+        };
+        if let Some(from) = from {
+            act.from = Some(draft.address(notary, from));
+        }
+        if let Some(why) = &self.why {
+            draft.why(notary, why);
+        }
+        match &self.what {
+            What::Export { manifest, selection, exchanges } => {
+                let selection = selection
+                    .iter()
+                    .map(|(name, value)| (draft.label(notary, name), draft.label(notary, value)))
+                    .collect();
+                draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
+            }
+            What::KeyIssue { key, role, holder, sha256, public, expires, upstreams } => {
+                let holder = draft.label(notary, holder.trim());
+                if holder.is_empty() {
+                    return malformed("a key has a holder");
+                }
+                act.key = Some(key.clone());
+                act.role = Some(role.to_string());
+                act.holder = Some(holder);
+                (act.sha256, act.public, act.expires) = (*sha256, public.clone(), expires.clone());
+                // As they stand in an exchange's entry: names from the configuration, which are no text of anybody's.
+                let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if !upstreams.iter().all(plain) || upstreams.len() > crate::notary::TAGS_MAX {
+                    return malformed("upstreams are named as in the configuration");
+                }
+                act.upstreams.clone_from(upstreams);
+            }
+            What::KeyRevoke { key } => act.key = Some(key.clone()),
+            What::HoldPlace { case, exchanges, subject, query } => {
+                draft.entry.case = case.as_ref().map(|case| draft.label(notary, case));
+                if exchanges.len() > HELD_MAX {
+                    return malformed("a hold names at most 1,000 exchanges");
+                }
+                if !exchanges.iter().all(|exchange| exchange.parse::<ulid::Ulid>().is_ok()) {
+                    return malformed("an exchange is named by its ID");
+                }
+                act.exchanges = exchanges.iter().map(|exchange| exchange.to_ascii_uppercase()).collect();
+                if let Some(subject) = subject {
+                    act.tokens = notary.subject_tokens(subject);
+                    if act.tokens.is_empty() {
+                        return malformed("no recognizer takes this value for personal data");
+                    }
+                }
+                act.query = query.as_ref().map(|query| draft.label(notary, query));
+            }
+            What::HoldLift { hold } => act.hold = Some(hold.to_ascii_uppercase()),
+            What::CaseOpen { case } | What::CaseClose { case } => {
+                draft.entry.case = Some(draft.label(notary, case));
+            }
+            What::Request { kind, details } => {
+                if !rules::APPROVABLE.contains(&&**kind) {
+                    return malformed("there is no approval of such an act");
+                }
+                act.kind = Some(kind.clone());
+                let details = details.iter().take(crate::notary::TAGS_MAX);
+                let details = details.map(|(name, value)| (draft.label(notary, name), draft.label(notary, value)));
+                act.details = details.collect();
+            }
+            What::Approve { statement, signature } => {
+                let Some(said) = Statement::parse(statement) else { return malformed("the statement is none") };
+                // It was redacted before it was signed, and cannot be changed now.
+                if draft.label(notary, &said.reason) != said.reason {
+                    return malformed("the statement's reason is not redacted, or too long");
+                }
+                draft.entry.why = Some(said.reason);
+                draft.entry.key = Some(said.key);
+                (act.statement, act.signature) = (Some(statement.clone()), Some(signature.clone()));
+            }
+            What::PolicyChange { approve } => act.approve = Some(approve.clone()),
+        }
+        if act != rules::Act::default() {
+            draft.entry.act = Some(Box::new(act));
+        }
+        Ok(draft)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,23 +267,50 @@ struct Recorded {
     entry: u64,
 }
 
-impl Act {
-    fn draft(&self, notary: &Notary) -> Draft {
-        let What::Export { manifest, selection, exchanges } = &self.what;
-        let mut draft = Draft::new(Kind::Export, None);
-        draft.entry.actor = Some(draft.label(notary, &self.actor));
-        if let Some(why) = &self.why {
-            draft.why(notary, why);
+/// An act that is against the rules: which.
+#[derive(Serialize, Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+/// Records acts, one after the other.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) notary: Arc<Notary>,
+    pub(crate) access: Arc<Access>,
+}
+
+impl Desk {
+    /// Judges an act, and appends it; returns its index once it is durable.
+    pub(crate) async fn perform(&self, act: &Act, who: &Who) -> Result<u64, Unrecorded> {
+        let mut draft = act.draft(&self.notary, who)?;
+        let mut state = self.access.state.write().await;
+        if let (Kind::Approve, Some(key)) = (&draft.entry.kind, &draft.entry.key) {
+            // Whoever signed it, whoever brought it.
+            draft.entry.actor = state.keys().get(key).map(|key| key.holder.clone());
         }
-        let selection = selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect();
-        draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
-        draft
+        let said = Said::of(&draft.entry);
+        if let Some(fault) = said.as_ref().and_then(|said| state.judge(said).first().copied()) {
+            return Err(Unrecorded::Against(fault));
+        }
+        let index = serve::append_custody(&self.notary, draft).await.map_err(Unrecorded::Log)?;
+        if let Some(said) = said {
+            state.take(index, &said, &mut |_| {});
+        }
+        Ok(index)
     }
 
-    /// Appends the act; returns its index once it is durable.
-    pub(crate) async fn append(&self, notary: &Notary) -> Result<u64, Failure> {
-        let draft = self.draft(notary);
-        serve::append_custody(notary, draft).await
+    /// Records it if other acts need an approval by the configuration than by the log.
+    pub(crate) async fn declare_policy(&self, config: &Config) -> Result<(), Failure> {
+        let approve: BTreeSet<String> = config.custody.approve.iter().map(|act| format!("custody.{act}")).collect();
+        if *self.access.state.read().await.approve() == approve {
+            return Ok(());
+        }
+        let what = What::PolicyChange { approve };
+        let act = Act { actor: operator(), why: None, approval: None, what };
+        self.perform(&act, &Who::Owner(None)).await?;
+        Ok(())
     }
 }
 
@@ -143,6 +380,16 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, F
     let body = read_body(answer.into_body(), ANSWER_BYTES_MAX, TIMEOUT)
         .await
         .map_err(|error| Failure::environment("the server did not answer").because(error))?;
+    if status == StatusCode::CONFLICT
+        && let Ok(Refusal { code, .. }) = serde_json::from_slice(&body)
+        && let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.code() == code)
+    {
+        return Err(against(fault));
+    }
+    if status == StatusCode::BAD_REQUEST {
+        let why = crate::ui::plain(String::from_utf8_lossy(&body).trim());
+        return Err(Failure::usage(format!("this is no act of custody: {why}")));
+    }
     if status != StatusCode::OK {
         return Err(Failure::environment(format!("the running server did not record the act: it answered {status}")));
     }
@@ -151,36 +398,58 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, F
     Ok(Some(entry))
 }
 
-/// What the server needs to take acts.
+/// What the server needs to take acts over the network.
 #[derive(Clone)]
-pub(crate) struct Desk {
-    pub(crate) notary: Arc<Notary>,
+pub(crate) struct Door {
+    pub(crate) desk: Desk,
     /// The key of the log's owner.
     pub(crate) local: Arc<zeroize::Zeroizing<[u8; 32]>>,
 }
 
-/// Takes an act from the log's owner.
-async fn take(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    if !is_owner(&desk, &headers) {
-        return (StatusCode::UNAUTHORIZED, "this needs the key of the log's owner\n").into_response();
-    }
-    let Ok(act) = serde_json::from_slice::<Act>(&body) else {
-        return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
-    };
-    match act.append(&desk.notary).await {
-        Ok(entry) => Json(Recorded { entry }).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written\n").into_response(),
+impl Door {
+    /// Whether a request comes from the log's owner.
+    pub(crate) fn is_owner(&self, headers: &HeaderMap) -> bool {
+        let mut given = zeroize::Zeroizing::new([0; 32]);
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        bearer.is_some_and(|bearer| hex::decode_to_slice(bearer, &mut *given).is_ok())
+            && bool::from(given.ct_eq(&**self.local))
     }
 }
 
-fn is_owner(desk: &Desk, headers: &HeaderMap) -> bool {
-    let mut given = zeroize::Zeroizing::new([0; 32]);
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    bearer.is_some_and(|bearer| hex::decode_to_slice(bearer, &mut *given).is_ok())
-        && bool::from(given.ct_eq(&**desk.local))
+/// Takes an act from the log's owner, or from whoever has a key whose role may.
+async fn take(
+    State(door): State<Door>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let act = serde_json::from_slice::<Act>(&body);
+    let who = if door.is_owner(&headers) {
+        Who::Owner(Some(peer.ip()))
+    } else {
+        // Without a key nobody is told what is wrong with the act.
+        let right = act.as_ref().ok().and_then(|act| Right::of(act.kind().as_str())).unwrap_or(Right::Custody);
+        match door.desk.access.admit(&headers, peer.ip(), right, true).await {
+            Ok(Some(caller)) => Who::Caller(caller, peer.ip()),
+            Ok(None) => return StatusCode::UNAUTHORIZED.into_response(),
+            Err(refused) => return api::refuse(refused),
+        }
+    };
+    let Ok(act) = act else {
+        return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
+    };
+    match door.desk.perform(&act, &who).await {
+        Ok(entry) => Json(Recorded { entry }).into_response(),
+        Err(Unrecorded::Malformed(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Err(Unrecorded::Against(fault)) => {
+            let refused = Refusal { code: fault.code().to_owned(), message: format!("the act {fault}") };
+            (StatusCode::CONFLICT, Json(refused)).into_response()
+        }
+        Err(Unrecorded::Log(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written\n").into_response(),
+    }
 }
 
 /// The route.
-pub(crate) fn router(desk: Desk) -> axum::Router {
-    axum::Router::new().route(PATH, axum::routing::post(take)).with_state(desk)
+pub(crate) fn router(door: Door) -> axum::Router {
+    axum::Router::new().route(PATH, axum::routing::post(take)).with_state(door)
 }

@@ -1,7 +1,9 @@
 //! The notary for AI systems. See README.md for what it does and ARCHITECTURE.md for where things are.
 
+mod access;
 mod anchor;
 mod api;
+mod chains;
 mod cli;
 mod commands;
 mod config;
@@ -9,6 +11,7 @@ mod custody;
 mod external;
 mod failure;
 mod indexer;
+mod keys;
 mod metrics;
 mod mirror;
 mod notary;

@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     checkpoint_age: Gauge,
     custody: Family<Custody, Counter>,
     gaps: Family<Reason, Counter>,
+    key_failures: Family<Reason, Counter>,
     cosignatures: Gauge,
     anchor_age: Gauge,
     anchored: Mutex<BTreeMap<String, Instant>>,
@@ -78,6 +79,7 @@ impl Metrics {
             checkpoint_age: Gauge::default(),
             custody: Family::default(),
             gaps: Family::default(),
+            key_failures: Family::default(),
             cosignatures: Gauge::default(),
             anchor_age: Gauge::default(),
             anchored: Mutex::default(),
@@ -105,6 +107,7 @@ impl Metrics {
         r.register("checkpoint_age_seconds", "Time since the newest checkpoint", metrics.checkpoint_age.clone());
         r.register("custody", "Custody entries, by kind", metrics.custody.clone());
         r.register("gaps", "Exchanges and answers that passed unrecorded, by reason", metrics.gaps.clone());
+        r.register("key_failures", "Requests without a key that would do, by reason", metrics.key_failures.clone());
         r.register(
             "witness_cosignatures",
             "Witnesses that have cosigned the newest checkpoint",
@@ -174,6 +177,10 @@ impl Metrics {
 
     pub(crate) fn gap(&self, reason: &'static str) {
         self.gaps.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn key_refused(&self, reason: &'static str) {
+        self.key_failures.get_or_create(&Reason { reason }).inc();
     }
 
     /// An authority has the newest checkpoint. Also said once at the start, so that one that never answers grows old.

@@ -198,6 +198,16 @@ impl Notary {
         format!("k_{}", &hex::encode(mac.finalize().into_bytes())[..8])
     }
 
+    /// A text as the log has it.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.redactor.text(text).text
+    }
+
+    /// The tokens under which a value is found; see [`Redactor::subject_tokens`].
+    pub(crate) fn subject_tokens(&self, value: &str) -> Vec<String> {
+        self.redactor.subject_tokens(value)
+    }
+
     /// The start of a commitment to bytes that come one after the other.
     pub(crate) fn commit(&self, entry_id: &str) -> Commitment {
         let mut hasher = Sha256::new();
@@ -421,6 +431,17 @@ impl Draft {
     /// Why somebody does something, redacted.
     pub(crate) fn why(&mut self, notary: &Notary, text: &str) {
         self.entry.why = Some(self.short(notary, text, WHY_CHARS_MAX));
+    }
+
+    /// An address as its token, whatever the policy leaves in texts: the one that it has there, where it has one.
+    pub(crate) fn address(&mut self, notary: &Notary, address: std::net::IpAddr) -> String {
+        let text = address.to_canonical().to_string();
+        let tokens = notary.subject_tokens(&text);
+        let Some(token) = tokens.into_iter().find(|token| token.starts_with("IP_ADDRESS:")) else {
+            return notary.actor_of_key(text.as_bytes()).replacen("k_", "a_", 1);
+        };
+        self.count(&BTreeMap::from([("IP_ADDRESS".to_owned(), 1)]), std::slice::from_ref(&token), &BTreeMap::new());
+        format!("[{token}]")
     }
 
     /// Redacts a method and a path with its query. What was percent-encoded is decoded first, because that is how an

@@ -1,6 +1,6 @@
 //! The order in which an exchange happens. Nothing else knows it.
 //!
-//! 1. Find the upstream, read the body. A crash here: nothing happened.
+//! 1. Find the upstream, look at the key, read the body. A crash here: nothing happened.
 //! 2. Ask the external detectors, if there are any; commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
 //!    recorded is refused with 503, and nothing goes upstream; unless the upstream is configured to fail open: then it
 //!    passes, and the log says so as soon as it can.
@@ -15,6 +15,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -31,11 +32,12 @@ use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Facts, Progress, StreamDecoder, error_body,
 };
 use tabellion_gateway::{
-    ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers,
+    CREDENTIALS, ReadError, Relay, RelayBody, Target, Unreachable, Upstreams, read_body, relay, response_headers,
 };
 use tabellion_ledger::AppendError;
 use tokio::sync::oneshot;
 
+use crate::access::{Access, Caller, Refused};
 use crate::external::Unchecked;
 use crate::notary::{self, Body, Commitment, Draft, Notary, Side};
 
@@ -72,7 +74,15 @@ pub(crate) struct Pipeline {
     bounds: Bounds,
     /// Upstreams whose exchanges pass when they cannot be recorded.
     fail_open: BTreeSet<String>,
+    guard: Guard,
     under_way: AtomicUsize,
+}
+
+/// Who may have exchanges.
+pub(crate) struct Guard {
+    pub(crate) access: Arc<Access>,
+    /// Nobody without a key.
+    pub(crate) required: bool,
 }
 
 /// Why an exchange is refused: the status, a fixed word for the log, a sentence for the client.
@@ -194,8 +204,14 @@ enum End {
 type Reply = oneshot::Sender<Response<RelayBody>>;
 
 impl Pipeline {
-    pub(crate) fn new(notary: Arc<Notary>, upstreams: Upstreams, bounds: Bounds, fail_open: BTreeSet<String>) -> Self {
-        Self { notary, upstreams, bounds, fail_open, under_way: AtomicUsize::new(0) }
+    pub(crate) fn new(
+        notary: Arc<Notary>,
+        upstreams: Upstreams,
+        bounds: Bounds,
+        fail_open: BTreeSet<String>,
+        guard: Guard,
+    ) -> Self {
+        Self { notary, upstreams, bounds, fail_open, guard, under_way: AtomicUsize::new(0) }
     }
 
     fn fails_open(&self, target: &Target<'_>) -> bool {
@@ -208,14 +224,14 @@ impl Pipeline {
     }
 
     /// Answers a request.
-    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<RelayBody> {
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<RelayBody> {
         let (reply, answer) = oneshot::channel();
         self.under_way.fetch_add(1, Ordering::AcqRel);
         let pipeline = self.clone();
         // Boxed, because a task that is not is moved about as a whole, ten times 8 KiB.
         tokio::spawn(Box::pin(async move {
             let guard = UnderWay(&pipeline.under_way);
-            pipeline.exchange(request, reply).await;
+            pipeline.exchange(request, peer, reply).await;
             drop(guard);
         }));
         answer.await.unwrap_or_else(|_| {
@@ -224,12 +240,13 @@ impl Pipeline {
         })
     }
 
-    async fn exchange(&self, request: Request<Incoming>, reply: Reply) {
+    async fn exchange(&self, request: Request<Incoming>, peer: SocketAddr, reply: Reply) {
         let received = Instant::now();
-        let (head, body) = request.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let (mut head, body) = request.into_parts();
+        let uri = head.uri.clone();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
 
-        // 1. Find the upstream, read the body.
+        // 1. Find the upstream, look at the key, read the body.
         let Some(target) = self.upstreams.route(path) else {
             let message =
                 "No upstream has this path. OpenAI's API is under /v1, any other under /<name of the upstream>.";
@@ -237,6 +254,21 @@ impl Pipeline {
                 reply.send(own_answer(dialect::Kind::OpenAi, StatusCode::NOT_FOUND, "no_such_upstream", message, None));
             return;
         };
+        // Nobody who is not let in makes an entry: else anybody could fill the log.
+        let Guard { access, required } = &self.guard;
+        let admitted = access.admit_to(&target.upstream.name, &head.headers, peer.ip(), *required).await;
+        match admitted {
+            Ok(None) => {}
+            Ok(Some(caller)) => {
+                target.upstream.authorize(&mut head.headers);
+                // From here on it goes with the request.
+                head.extensions.insert(caller);
+            }
+            Err(refused) => {
+                let _ = reply.send(not_admitted(target.upstream.kind, refused));
+                return;
+            }
+        }
         if head.headers.contains_key(header::UPGRADE) || head.method == http::Method::CONNECT {
             return self.refuse(&head, &target, UPGRADE.into(), reply).await;
         }
@@ -254,13 +286,13 @@ impl Pipeline {
             Err(rejected) => return self.refuse(&head, &target, rejected, reply).await,
         };
         let (id, redacted, names) = (draft.entry.id.clone(), draft.redacted(), draft.take_names());
-        let entry = match self.notary.append(draft).await {
+        let entry = match self.append_request(draft).await {
             Ok(entry) => entry,
-            Err(error) if self.fails_open(&target) => {
+            Err(NotBegun::Log(error)) if self.fails_open(&target) => {
                 return self.pass_unrecorded(&head, &target, body, error, reply).await;
             }
             Err(error) => {
-                let _ = reply.send(not_recorded(target.upstream.kind, error));
+                let _ = reply.send(error.answer(target.upstream.kind));
                 return;
             }
         };
@@ -283,6 +315,18 @@ impl Pipeline {
         };
         let answer = own_answer(target.upstream.kind, status, reason, message, Some(&begun));
         self.no_answer(&target, begun, Outcome::Error, reason, Some((reply, answer))).await;
+    }
+
+    /// Appends a request, if the key that it used is in force at that very place in the log: it may have been revoked, or
+    /// have expired, since it was looked at.
+    async fn append_request(&self, draft: Draft) -> Result<u64, NotBegun> {
+        let in_force = match &draft.entry.key {
+            Some(_) => Some(self.guard.access.judge(&draft.entry).await.map_err(NotBegun::Key)?),
+            None => None,
+        };
+        let appended = self.notary.append(draft).await;
+        drop(in_force);
+        appended.map_err(NotBegun::Log)
     }
 
     /// Passes a request on that could not be recorded, and what comes back. The log will say that there was one.
@@ -387,8 +431,12 @@ impl Pipeline {
                 draft.tags(notary, [("session", session.expose())].into_iter());
             }
         }
+        draft.entry.key = key_of(head);
         if draft.entry.actor.is_none() {
-            draft.entry.actor = credential(&head.headers).map(|credential| notary.actor_of_key(credential));
+            draft.entry.actor = match &draft.entry.key {
+                Some(key) => Some(key.clone()),
+                None => credential(&head.headers).map(|credential| notary.actor_of_key(credential)),
+            };
         }
         let mut commitment = notary.commit(&draft.entry.id);
         commitment.update(body);
@@ -424,6 +472,7 @@ impl Pipeline {
             self.label(&mut request, head, target, labels);
         }
         request.entry.upstream = Some(target.upstream.name.clone());
+        request.entry.key = key_of(head);
         let why = if status == StatusCode::PAYLOAD_TOO_LARGE { Omitted::TooLarge } else { Omitted::Binary };
         request.omit(why, None);
         let (id, redacted) = (request.entry.id.clone(), request.redacted());
@@ -432,8 +481,8 @@ impl Pipeline {
         response.entry.outcome = Some(Outcome::Refused);
         response.entry.status = Some(status.as_u16());
         response.entry.reason = Some(reason.into());
-        let answer = match self.notary.append(request).await {
-            Err(error) => not_recorded(target.upstream.kind, error),
+        let answer = match self.append_request(request).await {
+            Err(error) => error.answer(target.upstream.kind),
             Ok(entry) => {
                 let open = Open { notary: self.notary.clone(), id: Some(id.clone()) };
                 let mut begun = Begun {
@@ -804,10 +853,7 @@ fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
 
 /// The provider credential of a request, in whichever header it travels.
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
-        .into_iter()
-        .find_map(|name| headers.get(name))
-        .map(HeaderValue::as_bytes)
+    CREDENTIALS.into_iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes)
 }
 
 /// What was heard of an answer.
@@ -1137,6 +1183,36 @@ fn not_recorded(kind: dialect::Kind, error: AppendError) -> Response<RelayBody> 
 
 fn log_not_recorded(error: AppendError) {
     tracing::error!(%error, "an exchange was stopped because it could not be recorded");
+}
+
+/// Why an exchange does not begin.
+enum NotBegun {
+    Log(AppendError),
+    Key(Refused),
+}
+
+impl NotBegun {
+    fn answer(self, kind: dialect::Kind) -> Response<RelayBody> {
+        match self {
+            Self::Log(error) => not_recorded(kind, error),
+            Self::Key(refused) => not_admitted(kind, refused),
+        }
+    }
+}
+
+/// The ID of the key that a request was admitted with.
+fn key_of(head: &Parts) -> Option<String> {
+    head.extensions.get::<Caller>().map(|caller| caller.key.clone())
+}
+
+/// The answer to somebody who is not let in.
+fn not_admitted(kind: dialect::Kind, refused: Refused) -> Response<RelayBody> {
+    let (code, message) = refused.says();
+    let mut answer = own_answer(kind, refused.status(), code, message, None);
+    if refused == Refused::LockedOut {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    }
+    answer
 }
 
 /// An answer of the gateway's own, in the shape that the provider's client expects.

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tabellion_evidence::custody::{self as rules, Role};
 use tabellion_evidence::entry::{Entry, Former, Kind, Outcome};
 use tabellion_evidence::tile::WIDTH;
-use tabellion_gateway::{Limits, Upstream, Upstreams, listen};
+use tabellion_gateway::{Limits, Tls, Upstreams, listen};
 use tabellion_ledger::{Ledger, LedgerError, Options, Witnessing};
 use tabellion_store::{DiskStore, Protection, RealDisk, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::anchor;
 use crate::api;
-use crate::config::{AtStart, Config, Fail, Protect, WitnessMode};
+use crate::config::{self, AtStart, Config, Fail, Protect, WitnessMode};
 use crate::custody;
 use crate::external::Externals;
 use crate::failure::Failure;
@@ -24,7 +26,7 @@ use crate::indexer;
 use crate::metrics::Metrics;
 use crate::mirror;
 use crate::notary::{Draft, Notary};
-use crate::pipeline::{Bounds, Pipeline};
+use crate::pipeline::{Bounds, Guard, Pipeline};
 use crate::policy;
 use crate::secrets::Secrets;
 use crate::witnesses::Clients;
@@ -36,6 +38,7 @@ const ADDRESSES: &str = "server.json";
 pub(crate) struct Server {
     pub(crate) gateway: SocketAddr,
     pub(crate) console: SocketAddr,
+    pub(crate) urls: Urls,
     pub(crate) log: LogFacts,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
@@ -43,6 +46,14 @@ pub(crate) struct Server {
     keepers: Vec<tokio::task::JoinHandle<()>>,
     notary: Arc<Notary>,
     data: PathBuf,
+}
+
+/// Where it can be reached.
+pub(crate) struct Urls {
+    pub(crate) gateway: String,
+    pub(crate) console: String,
+    /// By the owner's commands, where the console has TLS.
+    owner: Option<String>,
 }
 
 /// What is said at the start.
@@ -55,14 +66,21 @@ pub(crate) struct LogFacts {
 impl Server {
     /// Opens the log and starts listening.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
+        let (gateway_keys, gateway_tls) = config.gateway_door()?;
+        let (console_keys, console_tls) = config.console_door()?;
         let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
         let mirror = mirror::continuous(config).await?;
         let (notary, secrets) = open(config, metrics.clone())?;
         let interrupted = recover(&notary).await?;
+        let desk = desk(config, &notary)?;
+        desk.declare_policy(config).await?;
+        let writes = |key: &rules::Key| key.role == Role::Writer && key.revoked.is_none();
+        if gateway_keys && !desk.access.state.read().await.keys().values().any(writes) {
+            tracing::warn!("the gateway asks for keys, and no writer has one: `tabellion key issue --role writer`");
+        }
 
-        let upstreams =
-            config.upstream.iter().filter_map(|upstream| Upstream::new(&upstream.name, upstream.kind, &upstream.url));
+        let upstreams = config.upstream.iter().map(config::Upstream::target).collect::<Result<_, _>>()?;
         let default = config.upstream.iter().find(|upstream| upstream.default).map(|upstream| &*upstream.name);
         let bounds = Bounds {
             request_bytes_max: config.gateway.request_bytes_max,
@@ -72,12 +90,24 @@ impl Server {
         };
         let fail_open = config.upstream.iter().filter(|upstream| upstream.fail == Fail::Open);
         let fail_open = fail_open.map(|upstream| upstream.name.clone()).collect();
-        let upstreams = Upstreams::new(upstreams.collect(), default);
-        let pipeline = Arc::new(Pipeline::new(notary.clone(), upstreams, bounds, fail_open));
+        let upstreams = Upstreams::new(upstreams, default);
+        let guard = Guard { access: desk.access.clone(), required: gateway_keys };
+        let pipeline = Arc::new(Pipeline::new(notary.clone(), upstreams, bounds, fail_open, guard));
 
         let gateway = bind(config.gateway.listen, "gateway.listen").await?;
         let console = bind(config.console.listen, "console.listen").await?;
         let addresses = (address(&gateway)?, address(&console)?);
+        // The owner's commands cannot tell what a certificate is worth, and need no other machine.
+        let owner = match console_tls {
+            Some(_) => Some(bind(SocketAddr::from(([127, 0, 0, 1], 0)), "console.listen").await?),
+            None => None,
+        };
+        let scheme = |tls: &Option<Arc<Tls>>| if tls.is_some() { "https" } else { "http" };
+        let urls = Urls {
+            gateway: format!("{}://{}", scheme(&gateway_tls), addresses.0),
+            console: format!("{}://{}", scheme(&console_tls), addresses.1),
+            owner: owner.as_ref().map(|owner| Ok::<_, Failure>(format!("http://{}", address(owner)?))).transpose()?,
+        };
         let (stop, stopped) = watch::channel(false);
         let reader = notary.ledger().reader();
         let size = match reader.checkpoint() {
@@ -94,15 +124,21 @@ impl Server {
         };
         let gateway_done = {
             let (pipeline, stop) = (pipeline.clone(), until_true(stopped.clone()));
-            tokio::spawn(listen(gateway, limits, stop, move |request| pipeline.clone().handle(request)))
+            let handler = move |request, peer| pipeline.clone().handle(request, peer);
+            tokio::spawn(listen(gateway, limits, gateway_tls.clone(), stop, handler))
         };
         let console_done = {
-            let desk = custody::Desk { notary: notary.clone(), local: Arc::new(secrets.local) };
-            let router = api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add)
-                .merge(custody::router(desk));
-            let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
-            tokio::spawn(async move { serve.await })
+            let door = custody::Door { desk, local: Arc::new(secrets.local) };
+            let for_owner = custody::router(door.clone());
+            let routes = api::router(&notary, door, console_keys, config);
+            let serve = move |listener, tls, routes: axum::Router| {
+                let handler = move |request, peer| api::answer(routes.clone(), request, peer);
+                tokio::spawn(listen(listener, limits, tls, until_true(stopped.clone()), handler))
+            };
+            let owner = owner.map(|owner| serve(owner, None, for_owner));
+            [Some(serve(console, console_tls.clone(), routes)), owner]
         };
+        let certificates = tokio::spawn(renew([gateway_tls, console_tls]));
         let indexer = indexer::spawn(notary.ledger().clone(), config.data.clone());
         let anchoring = anchor::spawn(notary.clone(), config.data.clone(), anchors);
         let mirror = mirror.map(|mirror| mirror.spawn(notary.ledger(), notary.metrics.clone())).transpose()?;
@@ -113,7 +149,8 @@ impl Server {
             while pipeline.under_way() > 0 && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            console_done.abort();
+            console_done.iter().flatten().for_each(tokio::task::JoinHandle::abort);
+            certificates.abort();
             indexer.abort();
             anchoring.iter().for_each(tokio::task::JoinHandle::abort);
             if let Some(mirror) = mirror {
@@ -125,15 +162,17 @@ impl Server {
             keepers.push(tokio::spawn(beat(notary.clone(), Duration::from_secs(config.ledger.heartbeat_s))));
         }
         let data = config.data.clone();
-        let server = Self { gateway: addresses.0, console: addresses.1, log, stop, running, keepers, notary, data };
+        let server =
+            Self { gateway: addresses.0, console: addresses.1, urls, log, stop, running, keepers, notary, data };
         server.announce()?;
         Ok(server)
     }
 
     fn announce(&self) -> Result<(), Failure> {
         let text = serde_json::json!({
-            "gateway": format!("http://{}", self.gateway),
-            "console": format!("http://{}", self.console),
+            "gateway": self.urls.gateway,
+            "console": self.urls.console,
+            "owner": self.urls.owner.as_ref().unwrap_or(&self.urls.console),
             "pid": std::process::id(),
         });
         Ok(DiskStore::new(RealDisk::new(&self.data)).replace(ADDRESSES, format!("{text}\n").as_bytes())?)
@@ -184,6 +223,32 @@ fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc
     Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
 }
 
+/// Who records acts of custody, and knows those that the log has.
+fn desk(config: &Config, notary: &Arc<Notary>) -> Result<custody::Desk, Failure> {
+    let reader = notary.ledger().reader();
+    let origin = reader.vkey()?.name().to_owned();
+    let catalog = notary.ledger().catalog();
+    let access = Access::load(reader, &catalog, &origin, config.sees_addresses(), notary.metrics.clone())?;
+    Ok(custody::Desk { notary: notary.clone(), access: Arc::new(access) })
+}
+
+/// How often certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
+
+/// Takes up certificates that were replaced.
+async fn renew(listeners: [Option<Arc<Tls>>; 2]) {
+    loop {
+        tokio::time::sleep(CERTIFICATES_EVERY).await;
+        for tls in listeners.iter().flatten() {
+            match tls.reload() {
+                Ok(true) => tracing::info!("a certificate was replaced"),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "a certificate was replaced by what cannot be used"),
+            }
+        }
+    }
+}
+
 /// How long a start waits for witnesses.
 const WITNESSES_AT_START: Duration = Duration::from_secs(5);
 
@@ -202,14 +267,14 @@ fn witnessing(config: &Config, metrics: Arc<Metrics>) -> Option<Witnessing> {
     })
 }
 
-/// The console of the server that runs, or ran, over a data directory.
+/// Where the server that runs, or ran, over a data directory takes acts from its owner.
 pub(crate) fn console_of(data: &Path) -> Result<Option<String>, Failure> {
     #[derive(serde::Deserialize)]
     struct Addresses {
-        console: String,
+        owner: String,
     }
     let bytes = DiskStore::new(RealDisk::new(data)).read(ADDRESSES)?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { console }| console))
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { owner }| owner))
 }
 
 /// Opens the log for one custody act, in a session of its own. Returns the act's index; `None` when another process has the
@@ -224,7 +289,11 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
     DiskStore::new(RealDisk::new(&config.data)).remove(ADDRESSES)?;
     let (notary, _) = notary(config, ledger, metrics)?;
     recover(&notary).await?;
-    let recorded = act.append(&notary).await;
+    let desk = desk(config, &notary)?;
+    let recorded = match desk.declare_policy(config).await {
+        Ok(()) => desk.perform(act, &custody::Who::Owner(None)).await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
     let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;
     let ledger = notary.ledger().clone();
     let _ = tokio::task::spawn_blocking(move || ledger.close()).await;

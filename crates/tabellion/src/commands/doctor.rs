@@ -13,7 +13,7 @@ use tabellion_store::{DiskStore, RealDisk, Verdict};
 
 use crate::cli::DoctorArgs;
 use crate::config::{Config, Protect};
-use crate::failure::Fault;
+use crate::failure::{Failure, Fault};
 use crate::mirror::Target;
 use crate::{Ended, policy, ui};
 
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Ended {
     lines.push(log(&config));
     lines.push(clock(&config));
     lines.extend(listeners(&config));
+    lines.extend(doors(&config));
     lines.extend(upstreams(&config));
     lines.extend(mirror(&config));
     if args.json {
@@ -184,6 +185,21 @@ fn listeners(config: &Config) -> Vec<Line> {
         .collect()
 }
 
+/// Whether those who connect are shown a certificate, and asked for keys.
+fn doors(config: &Config) -> Vec<Line> {
+    [("gateway", config.gateway_door()), ("console", config.console_door())]
+        .into_iter()
+        .filter_map(|(name, door)| match door {
+            Ok((_, None)) => None,
+            Ok((keys, Some(_))) => {
+                let asks = if keys { "everybody needs a key" } else { "keys are optional" };
+                Some(line(format!("{name}.tls"), State::Ok, format!("the certificate can be used; {asks}")))
+            }
+            Err(error) => Some(line(format!("{name}.tls"), State::Failed, Failure::from(error).to_string())),
+        })
+        .collect()
+}
+
 fn upstreams(config: &Config) -> Vec<Line> {
     config
         .upstream
@@ -194,6 +210,9 @@ fn upstreams(config: &Config) -> Vec<Line> {
                 let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
                 Some((url.host()?.trim_matches(['[', ']']).to_owned(), port))
             });
+            if let Err(error) = upstream.target() {
+                return line(check, State::Failed, error.to_string());
+            }
             match host.and_then(|host| host.to_socket_addrs().ok()?.next()) {
                 Some(_) => line(check, State::Ok, "its name is known"),
                 None => line(check, State::Warning, "its name cannot be resolved here, now"),

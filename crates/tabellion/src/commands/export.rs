@@ -72,7 +72,7 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
     files.insert(bundle::MANIFEST.to_owned(), manifest.into_bytes());
 
     let what = What::Export { manifest: manifest_hash, selection, exchanges: count };
-    let act = Act { actor: custody::operator(), why: args.reason.clone(), what };
+    let act = Act { actor: custody::operator(), why: args.reason.clone(), approval: None, what };
     let index = custody::record(&log.config, &log.reader, act)?;
 
     let proof = log.reader.prove(index)?;

@@ -2,19 +2,23 @@
 
 mod anchor;
 mod anchors;
+mod approve;
 mod bench;
 mod bench_verify;
 mod bundle;
+mod case;
 mod demo;
 mod detect;
 mod doctor;
 mod export;
+mod hold;
+mod key;
 mod mirror;
 mod prove;
 mod receipt;
-mod search;
+pub(crate) mod search;
 pub(crate) mod serve;
-mod show;
+pub(crate) mod show;
 mod verify;
 mod witness;
 
@@ -42,6 +46,10 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Key(args) => key::run(&args),
+        Command::Hold(args) => hold::run(&args),
+        Command::Case(args) => case::run(&args),
+        Command::Approve(args) => approve::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
         Command::Mirror(args) => mirror::run(&args),
@@ -64,15 +72,20 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn open(args: &LogArgs) -> Result<Self, Failure> {
+        let log = Self::of(args)?;
+        match log.reader.vkey() {
+            Err(LedgerError::Missing { .. }) => {
+                Err(Failure::environment(format!("there is no log in {}", log.config.data.display()))
+                    .hint("name the data directory with --data"))
+            }
+            other => other.map(|_| log).map_err(Failure::from),
+        }
+    }
+
+    /// The log, if there is one, or where it will be.
+    pub(crate) fn of(args: &LogArgs) -> Result<Self, Failure> {
         let config = Config::load(args.config.as_deref(), args.data.as_deref())?;
         let reader = Reader::new(Arc::new(DiskStore::new(RealDisk::new(&config.data))));
-        match reader.vkey() {
-            Err(LedgerError::Missing { .. }) => {
-                return Err(Failure::environment(format!("there is no log in {}", config.data.display()))
-                    .hint("name the data directory with --data"));
-            }
-            other => drop(other?),
-        }
         Ok(Self { config, reader })
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn find(log: &Log, query: &Query) -> Result<Vec<Hit>, Failure> {
 }
 
 /// A text as the log has it.
-pub(super) fn redacted(log: &Log, text: &str) -> Result<String, Failure> {
+pub(crate) fn redacted(log: &Log, text: &str) -> Result<String, Failure> {
     Ok(match Secrets::existing(&log.config.keys())? {
         Some(secrets) => policy::redactor(&log.config.redaction.policy, &secrets)?.text(text).text,
         None => text.to_owned(),

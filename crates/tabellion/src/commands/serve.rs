@@ -35,17 +35,17 @@ fn greet(config: &Config, server: &Server) {
     if log.interrupted > 0 {
         ui::note(format!("          {} exchanges had been interrupted and are closed now", log.interrupted));
     }
-    ui::note(format!("gateway   http://{}", server.gateway));
-    ui::note(format!("console   http://{}", server.console));
+    ui::note(format!("gateway   {}", server.urls.gateway));
+    ui::note(format!("console   {}", server.urls.console));
     ui::note("");
     ui::note("Point an application at it, and nothing else changes:");
     if config.upstream.iter().any(|upstream| upstream.default) {
-        ui::note(format!("  OPENAI_BASE_URL=http://{}/v1", server.gateway));
+        ui::note(format!("  OPENAI_BASE_URL={}/v1", server.urls.gateway));
     }
     for upstream in &config.upstream {
         let name = &upstream.name;
         let variable = if name == "anthropic" { "ANTHROPIC_BASE_URL=" } else { "" };
-        ui::note(format!("  {variable}http://{}/{name}", server.gateway));
+        ui::note(format!("  {variable}{}/{name}", server.urls.gateway));
     }
 }
 

@@ -9,11 +9,14 @@ use tabellion_ledger::Catalog;
 use super::Log;
 use crate::cli::ShowArgs;
 use crate::failure::Failure;
-use crate::{Ended, ui};
+use crate::{Ended, chains, ui};
 
 #[derive(Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     exchange: String,
+    /// The legal hold that covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
     request: Option<Side>,
     response: Option<Side>,
 }
@@ -33,17 +36,22 @@ struct Text {
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Ended {
-    let log = Log::open(&args.log)?;
-    let catalog = log.catalog()?;
-    let exchange = log.exchange(&catalog, &args.id)?;
-    let side = |index: Option<u64>| index.map(|index| side(&log, &catalog, index)).transpose();
-    let shown = Shown { request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id };
+    let shown = look(&Log::open(&args.log)?, &args.id)?;
     if args.json {
         ui::json(&shown)?;
     } else {
         print(&shown)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An exchange, with its redacted content.
+pub(crate) fn look(log: &Log, id: &str) -> Result<Shown, Failure> {
+    let catalog = log.catalog()?;
+    let exchange = log.exchange(&catalog, id)?;
+    let side = |index: Option<u64>| index.map(|index| side(log, &catalog, index)).transpose();
+    let held = chains::held_by(log, &catalog, &chains::state(log, &catalog)?, &exchange)?;
+    Ok(Shown { held, request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id })
 }
 
 fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
@@ -73,6 +81,9 @@ fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
 
 fn print(shown: &Shown) -> Result<(), Failure> {
     ui::result(format!("exchange  {}", shown.exchange))?;
+    if let Some(hold) = &shown.held {
+        ui::result(format!("held      by {hold}"))?;
+    }
     for (name, side) in [("request", &shown.request), ("response", &shown.response)] {
         let Some(side) = side else {
             ui::result(format!("{name:<10}none yet: the exchange is open"))?;
@@ -80,7 +91,8 @@ fn print(shown: &Shown) -> Result<(), Failure> {
         };
         let proof = if side.proven { "in the signed log" } else { "NOT proven: run `tabellion verify`" };
         ui::result(format!("\n{name:<10}entry {}, {proof}", side.index))?;
-        for field in ["time", "upstream", "operation", "model", "case", "actor", "outcome", "status", "reason", "usage"]
+        for field in
+            ["time", "upstream", "operation", "model", "case", "actor", "key", "outcome", "status", "reason", "usage"]
         {
             match side.entry.get(field) {
                 None => {}

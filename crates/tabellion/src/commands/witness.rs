@@ -57,7 +57,7 @@ pub(crate) fn run(args: &WitnessArgs) -> Ended {
             header_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(5),
         };
-        listen(listener, limits, told, move |request| witness.clone().handle(request)).await;
+        listen(listener, limits, None, told, move |request, _| witness.clone().handle(request)).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -86,7 +86,7 @@ impl Setup {
             (addresses["pid"].as_u64() == Some(u64::from(child.id()))).then_some(addresses)
         });
         let address = |name: &str| -> SocketAddr {
-            addresses[name].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+            addresses[name].as_str().unwrap().split_once("://").unwrap().1.parse().unwrap()
         };
         Server {
             gateway: address("gateway"),
