@@ -622,8 +622,10 @@ class Vectors(unittest.TestCase):
             raise verify.Refused(problems[0][1])
 
     def commitment(self, case):
-        message = "tabellion salt v1\n%s\n%d" % (case["entry"], case["n"])
-        salt = hmac.new(bytes.fromhex(case["key"]), message.encode(), hashlib.sha256).hexdigest()
+        node = bytes.fromhex(case["key"])
+        for character in case["entry"]:
+            node = hashlib.sha256(node + bytes(["0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)])).digest()
+        salt = hashlib.sha256(node + struct.pack(">I", case["n"])).hexdigest()
         value = hashlib.sha256(bytes.fromhex(salt + case["bytes"])).hexdigest()
         if (salt, value) != (case["salt"], case["commitment"]):
             raise verify.Refused("another")
