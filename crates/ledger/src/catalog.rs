@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::entry::{Heading, Kind};
 use tabellion_evidence::tile;
@@ -33,7 +34,7 @@ pub struct Catalog {
 }
 
 /// Raised whenever the tables change; a catalog of another version is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How many bundles are taken into one transaction when catching up.
 const BUNDLES_PER_COMMIT: u64 = 64;
 
@@ -70,8 +71,10 @@ impl Catalog {
     fn reset(&self) -> Result<(), LedgerError> {
         self.db.execute_batch(&format!(
             "BEGIN IMMEDIATE;
-             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS exchange; DROP TABLE IF EXISTS position;
+             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS sealed; DROP TABLE IF EXISTS exchange; DROP TABLE IF EXISTS position;
              CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+                 length INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE sealed(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
                  length INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
              CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
@@ -107,8 +110,10 @@ impl Catalog {
             from = None;
         }
         let mut from = from.map_or(0, |(size, _)| size);
-        let packs = reader.packs(from, end)?;
-        let mut packs = packs.into_iter().take_while(|&(index, _)| index < end).peekable();
+        let mut packs = Vec::new();
+        for packed in [Packed::Content, Packed::Sealed] {
+            packs.push((packed, reader.packs(packed, from, end)?.into_iter().take_while(|&(index, _)| index < end).peekable()));
+        }
         while from < end {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -122,15 +127,16 @@ impl Catalog {
                 }
             }
             exchanges.note(&transaction)?;
-            let mut parts = Parts::of(&transaction)?;
-            while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
-                let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
-                let pack = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
-                for (hash, bytes, offset) in pack {
-                    parts.note(&hash, index, offset, bytes.len())?;
+            for (packed, packs) in &mut packs {
+                let mut parts = Parts::of(&transaction, *packed)?;
+                while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
+                    let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
+                    let pack = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
+                    for (hash, bytes, offset) in pack {
+                        parts.note(&hash, index, offset, bytes.len())?;
+                    }
                 }
             }
-            drop(parts);
             note_position(&transaction, until, reader.root(until, end)?)?;
             transaction.commit()?;
             from = until;
@@ -146,11 +152,12 @@ impl Catalog {
             exchanges.take(index, entry);
         }
         exchanges.note(&transaction)?;
-        let mut parts = Parts::of(&transaction)?;
-        for (hash, offset, length) in batch.parts {
-            parts.note(hash, batch.first, *offset, *length)?;
+        for (packed, places) in [(Packed::Content, batch.parts), (Packed::Sealed, batch.sealed)] {
+            let mut parts = Parts::of(&transaction, packed)?;
+            for (hash, offset, length) in places {
+                parts.note(hash, batch.first, *offset, *length)?;
+            }
         }
-        drop(parts);
         note_position(&transaction, batch.first + batch.entries.len() as u64, batch.root)?;
         transaction.commit()?;
         Ok(())
@@ -198,8 +205,11 @@ impl Catalog {
     }
 
     /// The pack that has a part, by its first entry, and where in it; `None` when no published one has it.
-    fn place(&self, hash: &Hash) -> Result<Option<(u64, u64, usize)>, LedgerError> {
-        let mut statement = self.db.prepare_cached("SELECT pack, offset, length FROM part WHERE hash = ?")?;
+    fn place(&self, packed: Packed, hash: &Hash) -> Result<Option<(u64, u64, usize)>, LedgerError> {
+        let mut statement = self.db.prepare_cached(match packed {
+            Packed::Content => "SELECT pack, offset, length FROM part WHERE hash = ?",
+            Packed::Sealed => "SELECT pack, offset, length FROM sealed WHERE hash = ?",
+        })?;
         let place = statement.query_row(params![hash.0], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as usize))
         });
@@ -208,8 +218,17 @@ impl Catalog {
 
     /// The bytes of a part; `None` when no published pack has it.
     pub fn part(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
-        let Some((pack, offset, length)) = self.place(hash)? else { return Ok(None) };
-        let name = pack_name(pack);
+        self.stored(reader, Packed::Content, hash)
+    }
+
+    /// The bytes of a sealed piece; `None` when no published pack has it.
+    pub fn sealed(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.stored(reader, Packed::Sealed, hash)
+    }
+
+    fn stored(&self, reader: &Reader, packed: Packed, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let Some((pack, offset, length)) = self.place(packed, hash)? else { return Ok(None) };
+        let name = packed.file(pack);
         let bytes = reader.store().read_range(&name, offset, length)?;
         match bytes {
             Some(bytes) if tabellion_evidence::tree::sha256(&bytes) == *hash => Ok(Some(bytes)),
@@ -258,11 +277,11 @@ impl PartsInOrder {
         if let Some(part) = self.parts.get(hash) {
             return Ok(Some(part.clone()));
         }
-        match self.catalog.place(hash)? {
+        match self.catalog.place(Packed::Content, hash)? {
             Some((pack, ..)) if self.pack.is_none_or(|last| pack > last) => {
                 self.parts.clear();
                 self.pack = Some(pack);
-                if let Some(bytes) = self.reader.store().read(&pack_name(pack))?
+                if let Some(bytes) = self.reader.store().read(&Packed::Content.file(pack))?
                     && let Ok(parts) = content::parse_pack(&bytes)
                 {
                     self.parts = parts.into_iter().map(|(hash, bytes, _)| (hash, bytes.to_vec())).collect();
@@ -284,18 +303,18 @@ impl PartsInOrder {
     }
 }
 
+/// Hash, offset and length in a pack.
+pub(crate) type Place = (Hash, usize, usize);
+
 /// What a publication added.
 pub(crate) struct Batch<'a> {
     pub(crate) first: u64,
     pub(crate) entries: &'a [&'a [u8]],
-    /// Hash, offset and length in the pack `content/<first>`.
-    pub(crate) parts: &'a [(Hash, usize, usize)],
+    /// What is in the pack `content/<first>`.
+    pub(crate) parts: &'a [Place],
+    /// What is in the pack `sealed/<first>`.
+    pub(crate) sealed: &'a [Place],
     pub(crate) root: Hash,
-}
-
-/// The name of the pack that starts at an entry.
-pub(crate) fn pack_name(first: u64) -> String {
-    format!("content/{}", tile::index_path(first))
 }
 
 fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
@@ -332,12 +351,15 @@ impl Exchanges {
     }
 }
 
-/// The table of parts, open for inserts.
+/// The table of parts, or of sealed pieces, open for inserts.
 struct Parts<'db>(CachedStatement<'db>);
 
 impl<'db> Parts<'db> {
-    fn of(db: &'db Connection) -> Result<Self, LedgerError> {
-        Ok(Self(db.prepare_cached("INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)")?))
+    fn of(db: &'db Connection, packed: Packed) -> Result<Self, LedgerError> {
+        Ok(Self(db.prepare_cached(match packed {
+            Packed::Content => "INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)",
+            Packed::Sealed => "INSERT OR IGNORE INTO sealed(hash, pack, offset, length) VALUES (?, ?, ?, ?)",
+        })?))
     }
 
     fn note(&mut self, hash: &Hash, pack: u64, offset: usize, length: usize) -> Result<(), LedgerError> {

@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::tree;
 
-use crate::catalog::{Batch, pack_name};
+use crate::catalog::{Batch, Place};
 use crate::edge::{Edge, Objects};
 use crate::read::tree_error;
 use crate::signer::Signer;
 use crate::wal::Record;
 use crate::witnessing::{Answers, Witnessing};
-use crate::{Catalog, LedgerError, Reader};
+use crate::{Catalog, LedgerError, Part, Reader};
 
 pub(crate) struct Publisher {
     reader: Reader,
@@ -71,8 +72,10 @@ impl Publisher {
                 }
             }
         }
-        for (_, pack) in reader.packs(size, size)? {
-            reader.store().remove(&pack)?;
+        for packed in [Packed::Content, Packed::Sealed] {
+            for (_, pack) in reader.packs(packed, size, size)? {
+                reader.store().remove(&pack)?;
+            }
         }
         if size > 0 {
             lock(&catalog).catch_up_to(&reader, size)?;
@@ -132,22 +135,14 @@ impl Publisher {
     fn extend(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         let first = self.edge.size();
         let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
-        let mut parts = Vec::new();
+        let (mut parts, mut sealed) = (Vec::new(), Vec::new());
         if !records.is_empty() {
             let objects = &mut self.objects;
             objects.clear();
             let mut edge = self.edge.clone();
             let replaced = edge.append(&entries, objects);
-            if records.iter().any(|record| !record.parts.is_empty()) {
-                objects.put(pack_name(first), |pack| {
-                    let start = pack.len();
-                    for part in records.iter().flat_map(|record| &record.parts) {
-                        content::encode_named_part(pack, &part.hash(), part.bytes());
-                        let length = part.bytes().len();
-                        parts.push((part.hash(), pack.len() - start - length, length));
-                    }
-                });
-            }
+            put_pack(objects, Packed::Content, first, records.iter().flat_map(|record| &record.parts), &mut parts);
+            put_pack(objects, Packed::Sealed, first, records.iter().flat_map(|record| &record.sealed), &mut sealed);
             self.reader.store().create(&objects.iter().collect::<Vec<_>>())?;
 
             let (size, root) = (edge.size(), edge.root());
@@ -166,7 +161,8 @@ impl Publisher {
             let mut catalog = lock(&self.catalog);
             let current = !records.is_empty() && catalog.position()?.map_or(0, |(size, _)| size) == first;
             if current {
-                catalog.advance(&Batch { first, entries: &entries, parts: &parts, root: self.edge.root() })?;
+                let root = self.edge.root();
+                catalog.advance(&Batch { first, entries: &entries, parts: &parts, sealed: &sealed, root })?;
             } else {
                 // An error came before this; what it kept from the catalog is in the log.
                 catalog.catch_up_to(&self.reader, self.edge.size())?;
@@ -212,6 +208,28 @@ impl Publisher {
         self.lacking = (answers.silent > 0).then_some((note, answers));
         Ok(())
     }
+}
+
+/// Adds the pack of what a batch stores, if that is anything, and notes where in it each part is.
+fn put_pack<'a>(
+    objects: &mut Objects,
+    packed: Packed,
+    first: u64,
+    parts: impl Iterator<Item = &'a Part>,
+    places: &mut Vec<Place>,
+) {
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return;
+    }
+    objects.put(packed.file(first), |pack| {
+        let start = pack.len();
+        for part in parts {
+            content::encode_named_part(pack, &part.hash(), part.bytes());
+            let length = part.bytes().len();
+            places.push((part.hash(), pack.len() - start - length, length));
+        }
+    });
 }
 
 fn lock(catalog: &Mutex<Catalog>) -> MutexGuard<'_, Catalog> {

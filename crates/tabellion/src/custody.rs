@@ -15,15 +15,16 @@ use bytes::Bytes;
 use http::{Method, header};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
-use tabellion_evidence::entry::{Export, Kind};
+use tabellion_evidence::entry::{Entry, Erase, Export, Kind, Reveal};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
 use tabellion_ledger::{LedgerError, Reader};
+use tabellion_vault::Erased;
 
 use crate::commands::serve::runtime;
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::notary::{Draft, Notary};
 use crate::secrets::Secrets;
 use crate::serve;
@@ -50,30 +51,109 @@ pub(crate) struct Act {
 pub(crate) enum What {
     /// Hand out a bundle.
     Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
+    /// Show an original, or give its salt out.
+    Reveal(Reveal),
+    /// Destroy what opens originals.
+    Erase(Erase),
 }
 
+/// What came of an act.
 #[derive(Serialize, Deserialize)]
-struct Recorded {
-    entry: u64,
+pub(crate) struct Recorded {
+    /// The entry that says it.
+    pub(crate) entry: u64,
+    /// What an erasure destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) erased: Option<ErasedSummary>,
+}
+
+/// What an erasure came to, for whoever asked for it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ErasedSummary {
+    /// Entries whose salts are gone.
+    pub(crate) entries: u64,
+    /// Sealed pieces whose keys are gone.
+    pub(crate) pieces: u64,
+    /// Sealed pieces that can still be opened, each with the id of an entry that names it too.
+    pub(crate) remaining: Vec<(Hash, String)>,
+}
+
+impl From<Erased> for ErasedSummary {
+    fn from(erased: Erased) -> Self {
+        let remaining = erased.remaining.into_iter().map(|piece| (piece.name, piece.because)).collect();
+        Self { entries: erased.entries, pieces: erased.pieces, remaining }
+    }
+}
+
+/// Whether an act may be done, asked of whoever records it and before anything is recorded. The one place for that: what
+/// forbids an erasure, or asks for a second person's approval, belongs here.
+fn permit(notary: &Notary, what: &What) -> Result<(), Failure> {
+    let named: Vec<u64> = match what {
+        What::Export { .. } => return Ok(()),
+        What::Reveal(reveal) => vec![reveal.entry],
+        What::Erase(erase) => erase.entries.iter().flat_map(|&(first, last)| [first, last]).collect(),
+    };
+    let size = notary.ledger().catalog().position()?.map_or(0, |(size, _)| size);
+    if named.iter().any(|&entry| entry >= size) {
+        return Err(Failure::usage("the published log has no such entry"));
+    }
+    if let What::Erase(erase) = what {
+        // Custody entries have nothing to erase, and a range over them would say that they had.
+        for &(first, last) in &erase.entries {
+            for index in first..=last {
+                let entry = Entry::parse(&notary.ledger().reader().entry(index, size)?);
+                if !entry.is_ok_and(|entry| matches!(entry.kind, Kind::Request | Kind::Response)) {
+                    return Err(Failure::usage(format!("entry {index} is no request and no response")));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Act {
     fn draft(&self, notary: &Notary) -> Draft {
-        let What::Export { manifest, selection, exchanges } = &self.what;
-        let mut draft = Draft::new(Kind::Export, None);
+        let kind = match &self.what {
+            What::Export { .. } => Kind::Export,
+            What::Reveal(_) => Kind::Reveal,
+            What::Erase(_) => Kind::Erase,
+        };
+        let mut draft = Draft::new(kind, None);
         draft.entry.actor = Some(draft.label(notary, &self.actor));
         if let Some(why) = &self.why {
             draft.why(notary, why);
         }
-        let selection = selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect();
-        draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
+        let redacted = |draft: &mut Draft, selection: &BTreeMap<String, String>| {
+            selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect()
+        };
+        match &self.what {
+            What::Export { manifest, selection, exchanges } => {
+                let selection = redacted(&mut draft, selection);
+                draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
+            }
+            What::Reveal(reveal) => draft.entry.reveal = Some(reveal.clone()),
+            What::Erase(Erase { entries, selection, basis }) => {
+                let selection = redacted(&mut draft, selection);
+                let basis = basis.as_ref().map(|basis| draft.label(notary, basis));
+                draft.entry.erase = Some(Erase { entries: entries.clone(), selection, basis });
+            }
+        }
         draft
     }
 
-    /// Appends the act; returns its index once it is durable.
-    pub(crate) async fn append(&self, notary: &Notary) -> Result<u64, Failure> {
-        let draft = self.draft(notary);
-        serve::append_custody(notary, draft).await
+    /// Appends the act, and does what only the process that has the log can do. Returns once the act is durable, and the
+    /// erasure carried out.
+    ///
+    /// 1. The act is permitted. 2. It is appended. A crash before: nothing happened. 3. What it says is erased is destroyed.
+    ///    A crash before that is done: the next start does it (`originals`).
+    pub(crate) async fn append(&self, notary: &Notary) -> Result<Recorded, Failure> {
+        permit(notary, &self.what)?;
+        let entry = serve::append_custody(notary, self.draft(notary)).await?;
+        let erased = match &self.what {
+            What::Erase(erase) => Some(notary.originals().erase(notary.ledger(), erase).await?.into()),
+            _ => None,
+        };
+        Ok(Recorded { entry, erased })
     }
 }
 
@@ -86,20 +166,20 @@ pub(crate) fn operator() -> String {
     }
 }
 
-/// Records an act, and waits until it is published. Returns its index.
-pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<u64, Failure> {
+/// Records an act, and waits until it is published.
+pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<Recorded, Failure> {
     let runtime = runtime()?;
     let deadline = Instant::now() + TIMEOUT;
-    let index = runtime.block_on(async {
+    let recorded = runtime.block_on(async {
         loop {
             // Only while another process has the log is an address in its directory anybody's whom to tell the key.
-            if let Some(index) = serve::record_alone(config, &act).await? {
-                return Ok(index);
+            if let Some(recorded) = serve::record_alone(config, &act).await? {
+                return Ok(recorded);
             }
             if let Some(console) = serve::console_of(&config.data)?
-                && let Some(index) = ask(config, &console, &act).await?
+                && let Some(recorded) = ask(config, &console, &act).await?
             {
-                return Ok(index);
+                return Ok(recorded);
             }
             // A server that starts or stops, or another command.
             if Instant::now() > deadline {
@@ -109,18 +189,18 @@ pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<u64, 
         }
     })?;
     let deadline = Instant::now() + TIMEOUT;
-    while reader.checkpoint()?.size <= index {
+    while reader.checkpoint()?.size <= recorded.entry {
         if Instant::now() > deadline {
             return Err(Failure::environment("the act is recorded, but the log is not published")
                 .hint("is the disk full, or does the checkpoint wait for witnesses? acts may be recorded twice"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(index)
+    Ok(recorded)
 }
 
 /// Asks the running server; `None` when there is none.
-async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, Failure> {
+async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorded>, Failure> {
     let secrets = Secrets::existing(&config.keys())?.ok_or_else(|| {
         Failure::environment("the keys of the log are not here").hint("name their directory with `keys`")
     })?;
@@ -143,12 +223,15 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, F
     let body = read_body(answer.into_body(), ANSWER_BYTES_MAX, TIMEOUT)
         .await
         .map_err(|error| Failure::environment("the server did not answer").because(error))?;
+    if status == StatusCode::CONFLICT {
+        return Err(Failure::usage(String::from_utf8_lossy(&body).trim_end().to_owned()));
+    }
     if status != StatusCode::OK {
         return Err(Failure::environment(format!("the running server did not record the act: it answered {status}")));
     }
-    let Recorded { entry } = serde_json::from_slice(&body)
+    let recorded = serde_json::from_slice(&body)
         .map_err(|error| Failure::environment("the running server's answer cannot be read").because(error))?;
-    Ok(Some(entry))
+    Ok(Some(recorded))
 }
 
 /// What the server needs to take acts.
@@ -168,7 +251,12 @@ async fn take(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Resp
         return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
     };
     match act.append(&desk.notary).await {
-        Ok(entry) => Json(Recorded { entry }).into_response(),
+        Ok(recorded) => Json(recorded).into_response(),
+        Err(failure) if failure.fault == Fault::Usage => (StatusCode::CONFLICT, format!("{failure}\n")).into_response(),
+        Err(failure) if matches!(act.what, What::Erase(_)) => {
+            tracing::error!(%failure, "an erasure was not carried out");
+            (StatusCode::SERVICE_UNAVAILABLE, "the erasure was not carried out\n").into_response()
+        }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written\n").into_response(),
     }
 }

@@ -12,6 +12,7 @@ mod indexer;
 mod metrics;
 mod mirror;
 mod notary;
+mod originals;
 mod pipeline;
 mod policy;
 mod presidio;

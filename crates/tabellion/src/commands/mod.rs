@@ -8,10 +8,13 @@ mod bundle;
 mod demo;
 mod detect;
 mod doctor;
+mod erase;
 mod export;
+mod keyring;
 mod mirror;
 mod prove;
 mod receipt;
+mod reveal;
 mod search;
 pub(crate) mod serve;
 mod show;
@@ -42,6 +45,9 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Reveal(args) => reveal::run(&args),
+        Command::Erase(args) => erase::run(&args),
+        Command::Keyring { what } => keyring::run(&what),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
         Command::Mirror(args) => mirror::run(&args),
