@@ -8,7 +8,6 @@ by the algorithms that the vectors test.
 
 import base64
 import hashlib
-import hmac
 import json
 import os
 import shutil

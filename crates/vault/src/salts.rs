@@ -142,3 +142,19 @@ pub(crate) fn puncture(db: &Connection, path: &Path) -> Result<Option<Node>, Vau
 fn clear(keys: &mut Keys, symbol: u8) {
     keys[usize::from(symbol) * 32..][..32].fill(0);
 }
+
+/// For tests: the tree as it is kept.
+#[cfg(test)]
+impl Salts {
+    pub(crate) fn puncture(&mut self, path: &Path) -> Result<Option<Node>, VaultError> {
+        let destroyed = puncture(&self.db, path);
+        self.forget();
+        destroyed
+    }
+
+    pub(crate) fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut statement = self.db.prepare("SELECT prefix, keys FROM opened").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+}

@@ -100,6 +100,10 @@ impl Identities {
         let identities = file.into_identities().map_err(|error| VaultError::Identity(error.into()))?;
         Ok(Self(identities))
     }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &dyn age::Identity> {
+        self.0.iter().map(|identity| &**identity as _)
+    }
 }
 
 /// Opens a piece that holds at most `limit` bytes. Nothing of it touches a
@@ -111,8 +115,7 @@ pub fn open(
     limit: u64,
 ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let decryptor = Decryptor::new(header.chain(payload)).map_err(|_| VaultError::Damaged)?;
-    let all = identities.0.iter().map(|identity| &**identity as &dyn age::Identity);
-    let reader = decryptor.decrypt(all).map_err(|error| match error {
+    let reader = decryptor.decrypt(identities.all()).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => VaultError::NoIdentity,
         age::DecryptError::KeyDecryptionFailed
         | age::DecryptError::PluginResolve(_)
