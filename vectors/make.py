@@ -9,7 +9,6 @@ by the algorithms that the vectors test.
 import base64
 import datetime
 import hashlib
-import hmac
 import json
 import os
 import shutil
@@ -992,7 +991,10 @@ def custody():
 def commitments():
     key, entry = bytes(range(200, 232)), "01JDA5N0000000000000000000"
     for n in (0, 1, 12):
-        salt = hmac.new(key, b"tabellion salt v1\n%s\n%d" % (entry.encode(), n), hashlib.sha256).digest()
+        node = key
+        for character in entry:
+            node = sha256(node + bytes(["0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)]))
+        salt = sha256(node + struct.pack(">I", n))
         data = b"exactly these bytes"
         value = sha256(salt + data)
         def commitment(suffix, expect, why, n=n, data=data, salt=salt):

@@ -19,8 +19,8 @@ use crate::tile::ENTRY_BYTES_MAX;
 /// More members of one map are left to the other reader.
 const KEYS_MAX: usize = 16;
 
-/// What an entry says about others, and whether it speaks of a body; `None` if
-/// it is not one of those that can be read here.
+/// What an entry says about others, and whether it speaks of a body or of a
+/// sealed original; `None` if it is not one of those that can be read here.
 pub fn facts(entry: &[u8]) -> Option<(Facts, bool)> {
     if entry.len() > ENTRY_BYTES_MAX || !is_text(entry) {
         return None;
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         self.optional(br#","actor":"#, Self::text)?;
         self.optional(br#","tags":"#, |reader| reader.map(|reader| reader.text().map(drop)))?;
         let has_body = self.optional(br#","content":"#, Self::content)?.unwrap_or(false);
-        self.optional(br#","original":"#, Self::original)?;
+        let is_sealed = self.optional(br#","original":"#, Self::original)?.unwrap_or(false);
         self.optional(br#","redaction":"#, Self::redaction)?;
         let outcome = self.optional(br#","outcome":"#, Self::text)?;
         self.optional(br#","status":"#, |reader| u16::try_from(reader.number()?).ok())?;
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         let text = |bytes| std::str::from_utf8(bytes).ok();
         let upstream = upstream.and_then(text);
         let custody = key.and_then(text).map(|key| custody::Said::used(kind, key, time, upstream));
-        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body))
+        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body || is_sealed))
     }
 
     /// What `read` reads, if these bytes are before it. `None` when it is
@@ -211,15 +211,17 @@ impl<'a> Reader<'a> {
         (seen.has(0) && seen.has(1) && seen.has(2)).then_some(is_frame)
     }
 
-    fn original(&mut self) -> Option<()> {
+    /// Whether it is sealed, or may be: what is listed elsewhere is not seen here.
+    fn original(&mut self) -> Option<bool> {
         let mut seen = Seen::default();
         self.object(|reader, name| match name {
             b"bytes" => seen.add(0).and_then(|()| reader.number()).map(drop),
             b"commitment" => seen.add(1).and_then(|()| reader.hash()),
             b"parts" => seen.add(2).and_then(|()| reader.list(Self::hash)),
+            b"sealed" => seen.add(3).and_then(|()| reader.list(Self::hash)),
             _ => None,
         })?;
-        (seen.has(0) && seen.has(1)).then_some(())
+        (seen.has(0) && seen.has(1)).then_some(seen.has(3))
     }
 
     fn redaction(&mut self) -> Option<()> {
@@ -376,7 +378,8 @@ mod tests {
         let Some((found, has_body)) = facts(bytes) else { return false };
         let entry = Entry::parse(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
         assert_eq!(found, Facts::of(&entry), "{}", String::from_utf8_lossy(bytes));
-        assert_eq!(has_body, entry.content.is_some_and(|content| content.omitted.is_none()));
+        let is_sealed = bytes.windows(9).any(|name| name == b"\"sealed\":");
+        assert_eq!(has_body, entry.content.is_some_and(|content| content.omitted.is_none()) || is_sealed);
         true
     }
 
@@ -385,7 +388,7 @@ mod tests {
         r#""producer":"P","seq":7,"upstream":"openai","operation":"POST /v1","model":"m","case":"C-1","actor":"k_1","#,
         r#""tags":{"team":"blü","x":""},"content":{"sha256":"HASH","bytes":3,"parts":[{"role":"frame","#,
         r#""sha256":"HASH","bytes":1},{"role":"user","sha256":"HASH","bytes":2,"findings":{"EMAIL_ADDRESS":1}}],"#,
-        r#""assembled":true},"original":{"bytes":3,"commitment":"HASH","parts":["HASH"]},"redaction":{"#,
+        r#""assembled":true},"original":{"bytes":3,"commitment":"HASH","parts":["HASH"],"sealed":["HASH","HASH"]},"redaction":{"#,
         r#""policy":"sha256:HASH","findings":{"A":1,"B":2},"tokens":["A:x"],"external":{"e":0},"#,
         r#""external_failures":{"f":"timed_out"}},"trace":"00-1"}"#
     );

@@ -271,8 +271,9 @@ fn acts_of_custody() {
 #[test]
 fn commitments() {
     run("commitment", |case| {
-        let key = case.bytes("key").try_into().expect("32 bytes");
-        let salt = entry::salt(&key, &case.text("entry"), case.read("n"));
+        let key = Node::new(case.bytes("key").try_into().expect("32 bytes"));
+        let path = Path::of(&case.text("entry"))?;
+        let salt = key.descend(path.symbols()).salt(case.read("n"));
         let same = salt.as_slice() == case.bytes("salt");
         (same && entry::commitment(&salt, &case.bytes("bytes")) == case.read("commitment")).then_some(true)
     });

@@ -92,7 +92,7 @@ mod tests {
         let hashes: Vec<Hash> = (0..40_u32).map(|n| sha256(n.to_be_bytes())).collect();
         let (earlier, later) = hashes.split_at(20);
         let mut news = News::new(0);
-        news.add(0, &[b"{}"], earlier.iter().map(|&hash| (hash, 0, 1)));
+        news.add(0, &[b"{}"], &earlier.iter().map(|&hash| (hash, 0, 1)).collect::<Vec<_>>(), &[]);
         let mut catalog = Catalog::in_memory().unwrap();
         let mut filter = Filter::new();
         let lacked = |filter: &Filter| hashes.iter().filter(|hash| filter.lacks(hash)).count();

@@ -7,7 +7,7 @@
 //!    the write-ahead log in one write and one `fdatasync`, and only then acknowledges (group commit). A crash
 //!    before the sync returns: the entries may or may not be found again, and nobody was told. After it: they are.
 //! 3. The publisher, another thread, takes what was sequenced, at most [`Options::publish_every`] later, and writes
-//!    the content pack, the entry bundles and the tiles. A crash here leaves objects beyond the signed size;
+//!    the content pack, the pack of sealed pieces, the entry bundles and the tiles. A crash here leaves objects beyond the signed size;
 //!    recovery removes such packs and writes the rest again.
 //! 4. The signer checks that the new tree extends the last one that it signed, remembers the new one, apart from the
 //!    data, and signs. This is the commit point of a publication. A crash after it: recovery publishes what was
@@ -231,13 +231,17 @@ impl Default for Options {
     }
 }
 
-/// What is appended: an entry, and the parts of its content, each of which is stored unless the log has it.
+/// What is appended: an entry, the parts of its content, each of which is stored unless the log has it, and pieces of its
+/// sealed original.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
     /// The leaf's bytes.
     pub entry: Vec<u8>,
     /// The redacted parts that the entry names.
     pub parts: Vec<Part>,
+    /// The sealed pieces that the entry is the first to name. Each was sealed with a key of its own, so the log cannot
+    /// have one already.
+    pub sealed: Vec<Part>,
 }
 
 /// Part of a redacted body, with its name.
@@ -268,7 +272,8 @@ impl Part {
 impl Append {
     fn bytes(&self) -> usize {
         // What is counted per entry beside its bytes keeps a flood of empty ones bounded too.
-        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.bytes.len()).sum::<usize>()
+        let stored = self.parts.iter().chain(&self.sealed);
+        64 + self.entry.len() + stored.map(|part| 64 + part.bytes.len()).sum::<usize>()
     }
 }
 

@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::tree;
 
-use crate::catalog::{News, pack_name};
+use crate::catalog::{News, Place};
 use crate::edge::{Edge, Objects};
 use crate::read::tree_error;
 use crate::signer::Signer;
 use crate::wal::Record;
 use crate::witnessing::{Answers, Witnessing};
-use crate::{Catalog, LedgerError, Reader};
+use crate::{Catalog, LedgerError, Part, Reader};
 
 pub(crate) struct Publisher {
     reader: Reader,
@@ -74,8 +75,10 @@ impl Publisher {
                 }
             }
         }
-        for (_, pack) in reader.packs(size, size)? {
-            reader.store().remove(&pack)?;
+        for packed in [Packed::Content, Packed::Sealed] {
+            for (_, pack) in reader.packs(packed, size, size)? {
+                reader.store().remove(&pack)?;
+            }
         }
         if size > 0 {
             lock(&catalog).catch_up_to(&reader, size)?;
@@ -162,21 +165,13 @@ impl Publisher {
         let first = self.edge.size();
         let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
         if !records.is_empty() {
-            let mut parts = Vec::new();
+            let (mut parts, mut sealed) = (Vec::new(), Vec::new());
             let objects = &mut self.objects;
             objects.clear();
             let mut edge = self.edge.clone();
             let replaced = edge.append(&entries, objects);
-            if records.iter().any(|record| !record.parts.is_empty()) {
-                objects.put(pack_name(first), |pack| {
-                    let start = pack.len();
-                    for part in records.iter().flat_map(|record| &record.parts) {
-                        content::encode_named_part(pack, &part.hash(), part.bytes());
-                        let length = part.bytes().len();
-                        parts.push((part.hash(), pack.len() - start - length, length));
-                    }
-                });
-            }
+            put_pack(objects, Packed::Content, first, records.iter().flat_map(|record| &record.parts), &mut parts);
+            put_pack(objects, Packed::Sealed, first, records.iter().flat_map(|record| &record.sealed), &mut sealed);
             self.reader.store().create(&objects.iter().collect::<Vec<_>>())?;
 
             let (size, root) = (edge.size(), edge.root());
@@ -185,7 +180,7 @@ impl Publisher {
             let note = self.signer.sign(size, root, &proof)?;
             // Signed, so this is the tree from now on, whatever comes.
             self.edge = edge;
-            self.news.get_or_insert_with(|| News::new(first)).add(first, &entries, parts.into_iter());
+            self.news.get_or_insert_with(|| News::new(first)).add(first, &entries, &parts, &sealed);
             self.unpublished = Some(note);
             self.replaced.extend(replaced);
             self.finish()?;
@@ -230,6 +225,28 @@ impl Publisher {
         self.lacking = (answers.silent > 0).then_some((note, answers));
         Ok(())
     }
+}
+
+/// Adds the pack of what a batch stores, if that is anything, and notes where in it each part is.
+fn put_pack<'a>(
+    objects: &mut Objects,
+    packed: Packed,
+    first: u64,
+    parts: impl Iterator<Item = &'a Part>,
+    places: &mut Vec<Place>,
+) {
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return;
+    }
+    objects.put(packed.file(first), |pack| {
+        let start = pack.len();
+        for part in parts {
+            content::encode_named_part(pack, &part.hash(), part.bytes());
+            let length = part.bytes().len();
+            places.push((part.hash(), pack.len() - start - length, length));
+        }
+    });
 }
 
 fn lock(catalog: &Mutex<Catalog>) -> MutexGuard<'_, Catalog> {

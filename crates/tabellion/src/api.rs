@@ -135,7 +135,7 @@ async fn metrics(State(notary): State<Arc<Notary>>) -> Response {
 
 /// Appends the body as an entry, as it is; answers with its index once it is durable.
 async fn append(State(notary): State<Arc<Notary>>, entry: Bytes) -> Response {
-    let appended = notary.ledger().append(Append { entry: entry.into(), parts: Vec::new() }).await;
+    let appended = notary.ledger().append(Append { entry: entry.into(), ..Append::default() }).await;
     let (status, wait) = match appended {
         Ok(index) => {
             return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index.to_string()).into_response();

@@ -140,14 +140,14 @@ fn open(scratch: &Path, name: &str) -> Result<Arc<Ledger>, Failure> {
 /// publication's round, while others are appended.
 fn proofs(scratch: &Path) -> Result<(Duration, Duration), Failure> {
     let ledger = open(scratch, "proofs")?;
-    let entry = |n: usize| Append { entry: format!("proof {n}").into_bytes(), parts: Vec::new() };
+    let entry = |n: usize| Append { entry: format!("proof {n}").into_bytes(), ..Append::default() };
     let refused = |error| Failure::environment("an append was refused").because(error);
     let mut times = runtime()?.block_on(async {
         let background = {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 for n in 0.. {
-                    let append = Append { entry: format!("other {n}").into_bytes(), parts: Vec::new() };
+                    let append = Append { entry: format!("other {n}").into_bytes(), ..Append::default() };
                     if ledger.append(append).await.is_err() {
                         return;
                     }
@@ -302,7 +302,7 @@ fn append(ledger: &Arc<Ledger>, callers: usize, entry_bytes: usize, until: Until
                     let mut entry = format!("{caller} {} ", times.len()).into_bytes();
                     entry.resize(entry_bytes, b'x');
                     let before = Instant::now();
-                    ledger.append(Append { entry, parts: Vec::new() }).await?;
+                    ledger.append(Append { entry, ..Append::default() }).await?;
                     times.push(before.elapsed().as_nanos() as u64);
                 }
             }));

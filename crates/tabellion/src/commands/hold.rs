@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use tabellion_evidence::entry::Kind;
 use tabellion_search::Query;
 
 use super::{Log, search};
@@ -64,7 +65,7 @@ fn place(args: &HoldPlaceArgs) -> Ended {
         query: args.query.clone(),
     };
     let act = Act { actor: custody::operator(), why: Some(args.reason.clone()), approval: None, what };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     let state = chains::state(&log, &log.catalog()?)?;
     let placed = state.holds().iter().find(|(_, hold)| hold.placed == entry);
     let (id, _) = placed.ok_or_else(|| Failure::internal("the hold is not in the log"))?;
@@ -86,17 +87,10 @@ fn lift(args: &HoldLiftArgs) -> Ended {
         if !chains::state(&log, &log.catalog()?)?.holds().contains_key(&hold) {
             return Err(Failure::evidence("there is no such hold in force").hint("see `tabellion hold list`"));
         }
-        let details = BTreeMap::from([("hold".to_owned(), hold)]);
-        let what = What::Request { kind: "custody.hold.lift".to_owned(), details };
-        let entry = custody::record(&log.config, &log.reader, Act { actor, why, approval: None, what })?;
-        ui::note(format!(
-            "asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"
-        ));
-        ui::result(entry)?;
-        return Ok(ExitCode::SUCCESS);
+        return custody::ask_approval(&log, actor, why, &Kind::HoldLift, BTreeMap::from([("hold".to_owned(), hold)]));
     }
     let act = Act { actor, why, approval: args.approval, what: What::HoldLift { hold } };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     ui::note(format!("the hold is lifted; entry {entry} says so"));
     Ok(ExitCode::SUCCESS)
 }
