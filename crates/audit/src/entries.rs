@@ -267,7 +267,8 @@ impl Entries {
             pieces.extend(reader.sealed_elsewhere(content)?);
         }
         if let Some(sealed) = sealed {
-            self.lacking.extend(pieces.into_iter().filter(|piece| !sealed.name(index, piece)).map(|piece| (index, piece)));
+            self.lacking
+                .extend(pieces.into_iter().filter(|piece| !sealed.name(index, piece)).map(|piece| (index, piece)));
         }
         Ok(())
     }

@@ -55,8 +55,8 @@ pub use proof::{ProofReport, verify_proof};
 pub use report::{Checked, LISTED_MAX, Phase, Progress, Report, Statement, Witnessed};
 pub use slices::{SLICE_ENTRIES, State};
 pub use source::{DirectorySource, Source, SourceError, StoreSource};
-pub use tabellion_evidence::audit::Problem;
 use tabellion_evidence::audit::Packed;
+pub use tabellion_evidence::audit::Problem;
 pub use tabellion_evidence::sessions::{Completeness, DeclaredGap};
 
 use content::Packs;
@@ -279,7 +279,8 @@ impl Run<'_> {
             let text = format!("{parts} parts have their hashes, and {bodies} bodies are those that entries commit to");
             report.prove("content", text);
             if checked.sealed > 0 {
-                let text = format!("{} sealed pieces have their hashes, and no other is named by an entry", checked.sealed);
+                let text =
+                    format!("{} sealed pieces have their hashes, and no other is named by an entry", checked.sealed);
                 report.prove("sealed", text);
             }
         }
@@ -521,7 +522,11 @@ impl Run<'_> {
                 ),
             }
         }
-        let beyond = files.iter().flat_map(|files| files.packs.iter().chain(&files.sealed)).filter(|&&pack| pack >= size).count();
+        let beyond = files
+            .iter()
+            .flat_map(|files| files.packs.iter().chain(&files.sealed))
+            .filter(|&&pack| pack >= size)
+            .count();
         if beyond > 0 {
             self.unchecked(
                 "beyond",
@@ -566,13 +571,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn packs(
-        &mut self,
-        packed: Packed,
-        numbers: &[u64],
-        size: u64,
-        hashed_from: u64,
-    ) -> Result<Packs, SourceError> {
+    fn packs(&mut self, packed: Packed, numbers: &[u64], size: u64, hashed_from: u64) -> Result<Packs, SourceError> {
         let ticker = content::ticker(self.progress, numbers.len());
         let (checked, problems) = (&mut self.report.checked, &mut self.problems);
         Packs::read(self.source, packed, numbers, size, hashed_from, &ticker, checked, problems)
@@ -608,8 +607,18 @@ impl Run<'_> {
         let ticker = Ticker::new(self.progress, Phase::Bundles, looked_for);
         let foreign = self.options.foreign;
         let ticker = &ticker;
-        let scope =
-            Scope { source: self.source, size, first: 0, last: size, files, packs, sealed, foreign, roots: true, ticker };
+        let scope = Scope {
+            source: self.source,
+            size,
+            first: 0,
+            last: size,
+            files,
+            packs,
+            sealed,
+            foreign,
+            roots: true,
+            ticker,
+        };
         let mut entries = Entries::default();
         let mut next = 0;
         while next < looked_for {

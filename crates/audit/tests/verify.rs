@@ -325,7 +325,8 @@ fn says_which_content_is_wrong() {
         let mut entry = Entry::new(Kind::Request, id(1), time);
         let mut parts = set_body(&mut entry, &messages, in_manifest);
         change(&mut entry, &mut parts);
-        let directory = write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() }]]);
+        let directory =
+            write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() }]]);
         let report = verify(&DirectorySource(directory.path().join("data")), &Options::default(), &|_| {}).unwrap();
         report.problems.iter().map(Problem::code).collect::<Vec<_>>()
     };

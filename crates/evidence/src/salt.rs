@@ -128,7 +128,9 @@ mod tests {
         let path = Path::of("01JDA5N00000000000000000ZY").unwrap();
         assert_eq!(path.symbols()[..7], [0, 1, 18, 13, 10, 5, 21]);
         assert_eq!(path.symbols()[24..], [31, 30]);
-        for id in ["", "01JDA", "01jda5n0000000000000000000", "81JDA5N0000000000000000000", "01JDA5N000000000000000000I"] {
+        for id in
+            ["", "01JDA", "01jda5n0000000000000000000", "81JDA5N0000000000000000000", "01JDA5N000000000000000000I"]
+        {
             assert_eq!(Path::of(id), None, "{id}");
         }
         assert!(Path::of("01JDA5N00000000000000000000").is_none(), "a character too many");

@@ -130,7 +130,8 @@ fn erasures_name_entries_in_ranges() {
     assert_eq!(erase.count(), 5);
     let named: Vec<u64> = (0..12).filter(|&entry| erase.names(entry)).collect();
     assert_eq!(named, [0, 3, 4, 7, 9]);
-    let entry = |erase| Entry { erase, ..Entry::new(Kind::Erase, "01JDA5N0000000000000000000", "2026-11-22T10:00:00Z") };
+    let entry =
+        |erase| Entry { erase, ..Entry::new(Kind::Erase, "01JDA5N0000000000000000000", "2026-11-22T10:00:00Z") };
     assert!(entry(Some(erase)).to_bytes().is_ok());
     assert_eq!(entry(None).to_bytes(), Err(EntryError::Erase));
     for ranges in [vec![], vec![(2, 1)], vec![(1, 2), (3, 4)], vec![(5, 6), (1, 2)]] {

@@ -112,7 +112,10 @@ impl Catalog {
         let mut from = from.map_or(0, |(size, _)| size);
         let mut packs = Vec::new();
         for packed in [Packed::Content, Packed::Sealed] {
-            packs.push((packed, reader.packs(packed, from, end)?.into_iter().take_while(|&(index, _)| index < end).peekable()));
+            packs.push((
+                packed,
+                reader.packs(packed, from, end)?.into_iter().take_while(|&(index, _)| index < end).peekable(),
+            ));
         }
         while from < end {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);

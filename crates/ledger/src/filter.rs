@@ -99,7 +99,9 @@ mod tests {
 
         filter.read_on(&mut catalog, 1).unwrap();
         assert_eq!(lacked(&filter), 0, "a catalog that is behind says nothing");
-        catalog.advance(&Batch { first: 0, entries: &[b"{}"], parts: &parts, sealed: &[], root: tree::empty_root() }).unwrap();
+        catalog
+            .advance(&Batch { first: 0, entries: &[b"{}"], parts: &parts, sealed: &[], root: tree::empty_root() })
+            .unwrap();
         let mut before = 0;
         for _ in 0..=earlier.len() / READ_AT_ONCE {
             filter.read_on(&mut catalog, 1).unwrap();

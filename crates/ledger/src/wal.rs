@@ -251,7 +251,9 @@ fn decode(nonce: &[u8; 16], bytes: &[u8]) -> Option<(u64, Vec<Record>, usize)> {
             let parts = take_parts(number & !SEALED, &mut rest)?;
             let sealed = match number & SEALED {
                 0 => Vec::new(),
-                _ => take_number(&mut rest).filter(|&number| number > 0).and_then(|number| take_parts(number, &mut rest))?,
+                _ => take_number(&mut rest)
+                    .filter(|&number| number > 0)
+                    .and_then(|number| take_parts(number, &mut rest))?,
             };
             Some(Record { entry, parts, sealed })
         })

@@ -144,9 +144,10 @@ impl From<VaultError> for Failure {
             VaultError::NoIdentity => (Fault::Usage, Some("it was sealed to the recipients that custody.start names")),
             VaultError::Damaged | VaultError::TooLarge => (Fault::Evidence, Some("`tabellion verify` says more")),
             VaultError::Gone => (Fault::Evidence, None),
-            VaultError::Missing => {
-                (Fault::Environment, Some("bring it back from its backup: docs/vault.md says how, and what is lost without"))
-            }
+            VaultError::Missing => (
+                Fault::Environment,
+                Some("bring it back from its backup: docs/vault.md says how, and what is lost without"),
+            ),
             _ => (Fault::Environment, None),
         };
         let failure = Self::new(fault, "the originals cannot be used").because(error);

@@ -264,7 +264,8 @@ impl Notary {
     /// Appends a draft; returns its index once it is durable.
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let started = Instant::now();
-        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, raw, .. } = draft;
+        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, raw, .. } =
+            draft;
         for detector in checked.answered {
             external.entry(detector).or_default();
         }

@@ -14,7 +14,10 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("search", &["evidence"]),
     ("standin", &[]),
     ("store", &[]),
-    ("tabellion", &["audit", "detect", "evidence", "external", "gateway", "ledger", "search", "standin", "store", "vault"]),
+    (
+        "tabellion",
+        &["audit", "detect", "evidence", "external", "gateway", "ledger", "search", "standin", "store", "vault"],
+    ),
     ("vault", &["evidence"]),
 ];
 

@@ -279,10 +279,14 @@ fn what_is_erased_is_gone_and_everything_else_stays() {
     assert!(leaf_of(&one_request).is_some());
 
     // The first turn: its frame goes, what the second turn repeats stays, and the command says so.
-    let report = place.ends(0, &["erase", "--id", &one.exchange(), "--reason", "asked to", "--basis", "GDPR Art. 17(1)(b)", "--json"]);
+    let report = place.ends(
+        0,
+        &["erase", "--id", &one.exchange(), "--reason", "asked to", "--basis", "GDPR Art. 17(1)(b)", "--json"],
+    );
     let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!((&report["exchanges"], &report["entries"]), (&json!(1), &json!(2)));
-    assert_eq!(report["remaining"].as_array().unwrap().len(), 2);
+    let remaining = report["remaining"].as_array().unwrap().len();
+    assert_eq!(remaining, 4, "what both say, and the answer, which was the same");
     assert!(report["backup"].is_string(), "the backup outlives it, and that is said");
     for arguments in [
         &["reveal", &one.exchange(), "--identity", "officer", "--reason", "x"][..],
@@ -476,7 +480,8 @@ fn nothing_is_shown_that_is_not_recorded_and_nothing_that_is_not_exact() {
     std::fs::write(&path, &bad).unwrap();
     let refused = ["", "--response"].iter().filter(|side| {
         let side: Vec<&str> = side.split_whitespace().collect();
-        let output = place.run(&[&["reveal", &answer.exchange(), "--identity", "officer", "--reason", "x"], &side[..]].concat());
+        let output =
+            place.run(&[&["reveal", &answer.exchange(), "--identity", "officer", "--reason", "x"], &side[..]].concat());
         output.stdout.is_empty() && output.status.code() != Some(0)
     });
     assert_eq!(refused.count(), 1, "the side whose header it is");
@@ -525,8 +530,17 @@ fn recipients_that_cannot_be_used_are_refused_at_the_start() {
     for (text, names) in [
         ("[vault]\nrecipients = [\"age1hunter2\"]\n".to_owned(), "vault.recipients"),
         (format!("[vault]\nrecipients = [\"{good}\", \"age1hunter2\"]\n"), "recipient 2"),
-        ("[[upstream]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:1\"\nseal = \"always\"\n".to_owned(), "upstream.seal of a"),
-        (format!("[vault]\nrecipients = [\"{good}\"]\n[[upstream]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:1\"\nseal = \"hunter2\"\n"), "upstream"),
+        (
+            "[[upstream]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:1\"\nseal = \"always\"\n"
+                .to_owned(),
+            "upstream.seal of a",
+        ),
+        (
+            format!(
+                "[vault]\nrecipients = [\"{good}\"]\n[[upstream]]\nname = \"a\"\nkind = \"openai\"\nurl = \"http://127.0.0.1:1\"\nseal = \"hunter2\"\n"
+            ),
+            "upstream",
+        ),
         ("[vault]\nrecipient = []\n".to_owned(), "vault.recipients"),
     ] {
         std::fs::write(&config, &text).unwrap();
@@ -553,7 +567,10 @@ fn what_was_acknowledged_can_be_revealed_after_any_kill() {
                 std::thread::spawn(move || {
                     let mut done = Vec::new();
                     for n in 0.. {
-                        let body = said(&[("system", "be brief"), ("user", &format!("{round} {thread} {n} {NAME}"))], n % 2 == 0);
+                        let body = said(
+                            &[("system", "be brief"), ("user", &format!("{round} {thread} {n} {NAME}"))],
+                            n % 2 == 0,
+                        );
                         let Ok(answer) = Request::post("/v1/chat/completions", &*body).try_send(gateway) else { break };
                         if answer.status != 200 || answer.body.is_empty() {
                             break;

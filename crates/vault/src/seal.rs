@@ -117,9 +117,9 @@ pub fn open(
     let decryptor = Decryptor::new(header.chain(payload)).map_err(|_| VaultError::Damaged)?;
     let reader = decryptor.decrypt(identities.all()).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => VaultError::NoIdentity,
-        age::DecryptError::KeyDecryptionFailed
-        | age::DecryptError::PluginResolve(_)
-        | age::DecryptError::Plugin(_) => VaultError::Identity(error.into()),
+        age::DecryptError::KeyDecryptionFailed | age::DecryptError::PluginResolve(_) | age::DecryptError::Plugin(_) => {
+            VaultError::Identity(error.into())
+        }
         _ => VaultError::Damaged,
     })?;
     let decoder = zstd::stream::read::Decoder::new(reader).map_err(|_| VaultError::Damaged)?;

@@ -179,7 +179,12 @@ proptest! {
     }
 }
 
-async fn keep(keyring: &Keyring, recipients: &Recipients, entry: &str, texts: &[&str]) -> Vec<(Hash, Vec<u8>, Vec<u8>)> {
+async fn keep(
+    keyring: &Keyring,
+    recipients: &Recipients,
+    entry: &str,
+    texts: &[&str],
+) -> Vec<(Hash, Vec<u8>, Vec<u8>)> {
     let sealed: Vec<Sealed> = texts.iter().map(|text| recipients.seal(text.as_bytes()).unwrap()).collect();
     let pieces = sealed.iter().map(|sealed| Piece::New(sealed.name(), sealed.header.clone())).collect();
     keyring.keep(entry, pieces).await.unwrap();
@@ -255,7 +260,8 @@ async fn a_keyring_of_many_erasures_holds_no_key_of_any_of_them() {
     let entries: Vec<String> = (0..120).map(|n| id(1_700_000_000_000 + n * 977, u128::from(n) << 70)).collect();
     let mut headers = Vec::new();
     for entry in &entries {
-        headers.extend(keep(&keyring, &recipients, entry, &["a", "b", "c"]).await.into_iter().map(|(.., header)| header));
+        headers
+            .extend(keep(&keyring, &recipients, entry, &["a", "b", "c"]).await.into_iter().map(|(.., header)| header));
     }
     let leaves: Vec<Node> = entries.iter().map(|entry| keyring.leaf(&path(entry)).unwrap().unwrap()).collect();
     for some in entries.chunks(37) {

@@ -87,7 +87,8 @@ fn select(args: &EraseArgs, log: &Log) -> Result<Selected, Failure> {
         }
         (None, Some(subject)) => {
             let secrets = Secrets::existing(&log.config.keys())?.ok_or_else(|| {
-                Failure::environment("the token key is not here").hint("--subject needs token.key from the keys directory")
+                Failure::environment("the token key is not here")
+                    .hint("--subject needs token.key from the keys directory")
             })?;
             let tokens = policy::redactor(&log.config.redaction.policy, &secrets)?.subject_tokens(subject);
             if tokens.is_empty() {
@@ -111,7 +112,9 @@ fn select(args: &EraseArgs, log: &Log) -> Result<Selected, Failure> {
 
 fn print(report: &Report) -> Result<(), Failure> {
     let Report { exchanges, open, entries, pieces, remaining, recorded, backup } = report;
-    ui::result(format!("erased    {exchanges} exchanges: the salts of {entries} entries, the keys of {pieces} sealed pieces"))?;
+    ui::result(format!(
+        "erased    {exchanges} exchanges: the salts of {entries} entries, the keys of {pieces} sealed pieces"
+    ))?;
     let recorded: Vec<String> = recorded.iter().map(u64::to_string).collect();
     ui::result(format!("recorded  entry {}", recorded.join(", ")))?;
     if *open > 0 {

@@ -17,7 +17,9 @@ pub(crate) fn run(what: &Keyring) -> Ended {
     let log = Log::open(log)?;
     let recipients = &log.config.vault.recipients;
     if recipients.is_empty() {
-        return Err(Failure::usage("there is nobody to encrypt the backup to").hint("name officers in vault.recipients"));
+        return Err(
+            Failure::usage("there is nobody to encrypt the backup to").hint("name officers in vault.recipients")
+        );
     }
     let count = recipients.len();
     let recipients = Recipients::parse(recipients)?;

@@ -50,11 +50,13 @@ pub(crate) fn run(args: &ProveArgs) -> Ended {
 /// Holds somebody's copy of the bytes against the commitment in the entry.
 fn check_original(log: &Log, leaf: &[u8], path: &std::path::Path) -> Result<(), Failure> {
     let entry = Entry::parse(leaf).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
-    let original = entry.original.as_ref().ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
+    let original =
+        entry.original.as_ref().ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
     let copy = std::fs::read(path)
         .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?;
     let leaf = reveal::leaf(&Reading::open(&log.config.keys())?, &entry)?;
-    let leaf = leaf.ok_or_else(|| Failure::evidence("the original was erased: nobody can prove a copy exact any more"))?;
+    let leaf =
+        leaf.ok_or_else(|| Failure::evidence("the original was erased: nobody can prove a copy exact any more"))?;
     if entry::commitment(&leaf.salt(0), &copy) != original.commitment {
         return Err(Failure::evidence(format!(
             "{} is not what crossed the wire: the entry commits to other bytes",

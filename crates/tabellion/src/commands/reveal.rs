@@ -53,7 +53,8 @@ pub(crate) fn run(args: &RevealArgs) -> Ended {
         }
     };
     if let Some(bytes) = &bytes
-        && (entry::commitment(&salt, bytes) != commitment || (args.part.is_none() && bytes.len() as u64 != original.bytes))
+        && (entry::commitment(&salt, bytes) != commitment
+            || (args.part.is_none() && bytes.len() as u64 != original.bytes))
     {
         return Err(Failure::evidence("what was opened is not what the entry commits to, and is not shown")
             .hint("the keyring was changed, or the log: run `tabellion verify`"));
@@ -103,8 +104,10 @@ pub(super) fn leaf(keyring: &Reading, entry: &Entry) -> Result<Option<Node>, Fai
 pub(super) fn original(log: &Log, catalog: &Catalog, index: u64) -> Result<(Entry, Original), Failure> {
     let bytes = log.reader.entry(index, log.reader.checkpoint()?.size)?;
     let entry = Entry::parse(&bytes).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
-    let mut original =
-        entry.original.clone().ok_or_else(|| Failure::evidence("the entry commits to no original: its body was empty"))?;
+    let mut original = entry
+        .original
+        .clone()
+        .ok_or_else(|| Failure::evidence("the entry commits to no original: its body was empty"))?;
     if let Some(manifest) = entry.content.as_ref().and_then(|content| content.manifest) {
         let bytes = catalog.part(&log.reader, &manifest)?;
         let manifest = bytes.and_then(|bytes| Manifest::parse(&bytes).ok());
@@ -133,9 +136,8 @@ impl Opening<'_> {
         let limit = original.bytes;
         let piece = |n: usize| self.piece(args, original, n, limit);
         match (original.sealed.len(), args.part) {
-            (0, _) => Err(Failure::evidence("the original was not sealed").hint(
-                "who has a copy of the bytes can prove them all the same: `tabellion prove --original F`",
-            )),
+            (0, _) => Err(Failure::evidence("the original was not sealed")
+                .hint("who has a copy of the bytes can prove them all the same: `tabellion prove --original F`")),
             // One message, while the others stay closed.
             (2.., Some(part)) => piece(part as usize + 1),
             (1, None) => piece(0),
@@ -154,12 +156,20 @@ impl Opening<'_> {
                 pipeline::parts_again(&whole, entry, part as usize, self.log.config.gateway.response_bytes_max)
                     .map(Zeroizing::new)
                     .find(|bytes| entry::commitment(&salt, bytes) == commitment)
-                    .ok_or_else(|| Failure::evidence("the part cannot be found again in the original").hint("reveal the whole"))
+                    .ok_or_else(|| {
+                        Failure::evidence("the part cannot be found again in the original").hint("reveal the whole")
+                    })
             }
         }
     }
 
-    fn piece(&self, args: &RevealArgs, original: &Original, n: usize, limit: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    fn piece(
+        &self,
+        args: &RevealArgs,
+        original: &Original,
+        n: usize,
+        limit: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let name = original.sealed.get(n).ok_or_else(|| Failure::evidence("the part was not sealed"))?;
         let header = self.keyring.header(name)?.ok_or_else(|| erased(&args.id))?;
         let payload = self.catalog.sealed(&self.log.reader, name)?.ok_or_else(|| {

@@ -206,8 +206,9 @@ fn ended(report: &ProofReport, args: &VerifyArgs) -> Ended {
 fn exact(report: &mut ProofReport, entry: &[u8], args: &VerifyArgs) -> Result<(), Failure> {
     let (Some(path), Some(salt)) = (&args.original, &args.salt) else { return Ok(()) };
     let mut bytes = [0; 32];
-    hex::decode_to_slice(salt.trim(), &mut bytes)
-        .map_err(|_| Failure::usage("--salt takes 64 hexadecimal digits, as `tabellion reveal --salt` gives them out"))?;
+    hex::decode_to_slice(salt.trim(), &mut bytes).map_err(|_| {
+        Failure::usage("--salt takes 64 hexadecimal digits, as `tabellion reveal --salt` gives them out")
+    })?;
     let copy = read(path)?;
     let original = Entry::parse(entry).ok().and_then(|entry| entry.original);
     let commitment = original.as_ref().and_then(|original| match args.part {
@@ -224,7 +225,10 @@ fn exact(report: &mut ProofReport, entry: &[u8], args: &VerifyArgs) -> Result<()
     };
     if as_long && entry::commitment(&bytes, &copy) == commitment {
         let what = args.part.map_or_else(|| "the whole body".to_owned(), |part| format!("part {part} of the body"));
-        report.prove("exact", format!("{} has the {} bytes that the entry commits to: {what}", path.display(), copy.len()));
+        report.prove(
+            "exact",
+            format!("{} has the {} bytes that the entry commits to: {what}", path.display(), copy.len()),
+        );
     } else {
         let text = format!("with this salt, {} has not the bytes that the entry commits to", path.display());
         report.contradict(Problem::Outside { code: "exact", text });

@@ -24,9 +24,9 @@ pub(crate) fn salt(data: &Path, id: &str, n: u32) -> Option<[u8; 32]> {
             .unwrap();
         let key = keys?[usize::from(symbols[depth]) * 32..][..32].to_vec();
         if key != [0; 32] {
-            let leaf = symbols[depth + 1..].iter().fold(key, |key, &symbol| {
-                Sha256::new().chain_update(key).chain_update([symbol]).finalize().to_vec()
-            });
+            let leaf = symbols[depth + 1..]
+                .iter()
+                .fold(key, |key, &symbol| Sha256::new().chain_update(key).chain_update([symbol]).finalize().to_vec());
             return Some(Sha256::new().chain_update(leaf).chain_update(n.to_be_bytes()).finalize().into());
         }
     }
