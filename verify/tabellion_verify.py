@@ -1572,9 +1572,9 @@ class Directory:
             erased = (ranges for at, ranges in self.erased if at > position)
             if not any(first <= position <= last for ranges in erased for first, last in ranges):
                 self.problem("entry %d" % position, "names the sealed piece %s, which is in no pack" % digest.hex())
+        following_of = dict(zip(self.sealed_packs, self.sealed_packs[1:] + [self.size]))
         for digest, number in self.sealed.items():
-            place, first = "sealed/" + index_path(number), self.first_named.get(digest)
-            following = min((n for n in self.sealed_packs if n > number), default=self.size)
+            place, first, following = "sealed/" + index_path(number), self.first_named.get(digest), following_of[number]
             if first is None:
                 self.problem(place, "piece %s is named by no entry" % digest.hex())
             elif not number <= first < following:

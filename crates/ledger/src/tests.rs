@@ -67,9 +67,9 @@ pub(super) fn append(entry: &str, parts: &[&str]) -> Append {
     Append { entry: entry.as_bytes().to_vec(), parts, sealed }
 }
 
-/// The entries with names of one letter, but for `b`, have a sealed original.
+/// Some entries have a sealed original: one among others of its batch, and one that is published by a recovery.
 fn sealed_of(entry: &str) -> Option<String> {
-    (entry.len() == 1 && entry != "b").then(|| format!("sealed {entry}"))
+    ["c", "e"].contains(&entry).then(|| format!("sealed {entry}"))
 }
 
 /// What the published log holds, after everything in it was recomputed.

@@ -100,7 +100,7 @@ fn recipients_are_refused_before_anything_is_sealed_to_them() {
     assert!(matches!(refused(&[&good, &good[..good.len() - 1]]), VaultError::Recipient { number: 2 }));
     assert!(matches!(refused(&["AGE-SECRET-KEY-1QQQ"]), VaultError::Recipient { number: 1 }), "a private key");
     assert!(matches!(refused(&[&good, TAGPQ.trim()]), VaultError::Mixed), "half of it would be safe");
-    assert!(Recipients::parse::<&str>(&[]).is_err(), "to nobody");
+    assert!(Recipients::parse(&[""; 0]).is_err(), "to nobody");
     let hybrid = Recipients::parse(&[TAGPQ.trim()]).unwrap();
     let sealed = hybrid.seal(b"x").unwrap();
     assert!(sealed.header.starts_with(b"age-encryption.org/v1\n-> mlkem768p256tag "));
@@ -191,13 +191,15 @@ async fn keep(
     sealed.into_iter().map(|sealed| (sealed.name(), sealed.payload, sealed.header)).collect()
 }
 
-/// Whether bytes are anywhere below a directory, in one piece or in parts of it.
+/// Whether any of these, or a piece of one, is in a file of a directory.
+fn found_any<'a>(directory: &FilePath, all: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let pieces = all.into_iter().flat_map(|bytes| bytes.windows(16).step_by(8));
+    let search = aho_corasick::AhoCorasick::new(pieces).unwrap();
+    std::fs::read_dir(directory).unwrap().any(|file| search.is_match(&std::fs::read(file.unwrap().path()).unwrap()))
+}
+
 fn found(directory: &FilePath, bytes: &[u8]) -> bool {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        all.push(std::fs::read(entry.unwrap().path()).unwrap());
-    }
-    bytes.windows(20).step_by(10).any(|window| all.iter().any(|file| file.windows(20).any(|here| here == window)))
+    found_any(directory, [bytes])
 }
 
 fn own(header: &[u8]) -> &[u8] {
@@ -265,8 +267,8 @@ async fn a_keyring_of_many_erasures_holds_no_key_of_any_of_them() {
     for some in entries.chunks(37) {
         keyring.erase(some.to_vec()).await.unwrap();
     }
-    assert!(headers.iter().all(|header| !found(keys.path(), own(header))));
-    assert!(leaves.iter().all(|leaf| !found(keys.path(), leaf.expose())));
+    assert!(!found_any(keys.path(), headers.iter().map(|header| own(header))));
+    assert!(!found_any(keys.path(), leaves.iter().map(|leaf| &leaf.expose()[..])));
 }
 
 #[tokio::test]
