@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tabellion_evidence::custody::{self as rules, Right, Statement};
 use tabellion_evidence::entry::{Entry, Kind, Manifest};
 use tabellion_evidence::tree::{Hash, leaf_hash};
-use tabellion_ledger::{Catalog, Exchange};
+use tabellion_ledger::{Catalog, Exchange, Reader};
 use tabellion_search::Query;
 
 use crate::access;
@@ -250,7 +250,7 @@ pub(crate) fn chain(log: &Log, case: &str) -> Result<Vec<Link>, Failure> {
 
 /// The hold that covers an exchange, if one does: then nothing of it is erased.
 pub(crate) fn held_by(
-    log: &Log,
+    reader: &Reader,
     catalog: &Catalog,
     state: &rules::State,
     exchange: &Exchange,
@@ -258,16 +258,16 @@ pub(crate) fn held_by(
     if state.holds().is_empty() {
         return Ok(None);
     }
-    let size = log.reader.checkpoint()?.size;
+    let size = catalog.position()?.map_or(0, |(size, _)| size);
     let (mut case, mut tokens) = (None, Vec::new());
     for index in [exchange.request, exchange.response].into_iter().flatten() {
-        let entry = Entry::parse(&log.reader.entry(index, size)?)
+        let entry = Entry::parse(&reader.entry(index, size)?)
             .map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
         case = case.or(entry.case);
         tokens.extend(entry.redaction.into_iter().flat_map(|redaction| redaction.tokens));
         // Where there were too many for the entry, they are in its manifest. What cannot be read may be held.
         if let Some(hash) = entry.content.and_then(|content| content.manifest) {
-            let bytes = catalog.part(&log.reader, &hash)?;
+            let bytes = catalog.part(reader, &hash)?;
             let manifest = bytes.and_then(|bytes| Manifest::parse(&bytes).ok());
             let missing = || Failure::evidence("a manifest is missing, so what it names may be held");
             tokens.extend(manifest.ok_or_else(missing)?.tokens);

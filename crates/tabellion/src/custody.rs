@@ -262,9 +262,11 @@ impl Act {
     }
 }
 
+/// What came of an act.
 #[derive(Serialize, Deserialize)]
-struct Recorded {
-    entry: u64,
+pub(crate) struct Recorded {
+    /// The entry that says it.
+    pub(crate) entry: u64,
 }
 
 /// An act that is against the rules: which.
@@ -282,8 +284,8 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Judges an act, and appends it; returns its index once it is durable.
-    pub(crate) async fn perform(&self, act: &Act, who: &Who) -> Result<u64, Unrecorded> {
+    /// Judges an act, and appends it; returns once it is durable. Until then nobody else acts.
+    pub(crate) async fn perform(&self, act: &Act, who: &Who) -> Result<Recorded, Unrecorded> {
         let mut draft = act.draft(&self.notary, who)?;
         let mut state = self.access.state.write().await;
         if let (Kind::Approve, Some(key)) = (&draft.entry.kind, &draft.entry.key) {
@@ -294,11 +296,11 @@ impl Desk {
         if let Some(fault) = said.as_ref().and_then(|said| state.judge(said).first().copied()) {
             return Err(Unrecorded::Against(fault));
         }
-        let index = serve::append_custody(&self.notary, draft).await.map_err(Unrecorded::Log)?;
+        let entry = serve::append_custody(&self.notary, draft).await.map_err(Unrecorded::Log)?;
         if let Some(said) = said {
-            state.take(index, &said, &mut |_| {});
+            state.take(entry, &said, &mut |_| {});
         }
-        Ok(index)
+        Ok(Recorded { entry })
     }
 
     /// Records it if other acts need an approval by the configuration than by the log.
@@ -323,20 +325,20 @@ pub(crate) fn operator() -> String {
     }
 }
 
-/// Records an act, and waits until it is published. Returns its index.
-pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<u64, Failure> {
+/// Records an act, and waits until it is published.
+pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<Recorded, Failure> {
     let runtime = runtime()?;
     let deadline = Instant::now() + TIMEOUT;
-    let index = runtime.block_on(async {
+    let recorded = runtime.block_on(async {
         loop {
             // Only while another process has the log is an address in its directory anybody's whom to tell the key.
-            if let Some(index) = serve::record_alone(config, &act).await? {
-                return Ok(index);
+            if let Some(recorded) = serve::record_alone(config, &act).await? {
+                return Ok(recorded);
             }
             if let Some(console) = serve::console_of(&config.data)?
-                && let Some(index) = ask(config, &console, &act).await?
+                && let Some(recorded) = ask(config, &console, &act).await?
             {
-                return Ok(index);
+                return Ok(recorded);
             }
             // A server that starts or stops, or another command.
             if Instant::now() > deadline {
@@ -346,18 +348,18 @@ pub(crate) fn record(config: &Config, reader: &Reader, act: Act) -> Result<u64, 
         }
     })?;
     let deadline = Instant::now() + TIMEOUT;
-    while reader.checkpoint()?.size <= index {
+    while reader.checkpoint()?.size <= recorded.entry {
         if Instant::now() > deadline {
             return Err(Failure::environment("the act is recorded, but the log is not published")
                 .hint("is the disk full, or does the checkpoint wait for witnesses? acts may be recorded twice"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(index)
+    Ok(recorded)
 }
 
 /// Asks the running server; `None` when there is none.
-async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, Failure> {
+async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorded>, Failure> {
     let secrets = Secrets::existing(&config.keys())?.ok_or_else(|| {
         Failure::environment("the keys of the log are not here").hint("name their directory with `keys`")
     })?;
@@ -393,9 +395,9 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<u64>, F
     if status != StatusCode::OK {
         return Err(Failure::environment(format!("the running server did not record the act: it answered {status}")));
     }
-    let Recorded { entry } = serde_json::from_slice(&body)
+    let recorded = serde_json::from_slice(&body)
         .map_err(|error| Failure::environment("the running server's answer cannot be read").because(error))?;
-    Ok(Some(entry))
+    Ok(Some(recorded))
 }
 
 /// What the server needs to take acts over the network.
@@ -439,7 +441,7 @@ async fn take(
         return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
     };
     match door.desk.perform(&act, &who).await {
-        Ok(entry) => Json(Recorded { entry }).into_response(),
+        Ok(recorded) => Json(recorded).into_response(),
         Err(Unrecorded::Malformed(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         Err(Unrecorded::Against(fault)) => {
             let refused = Refusal { code: fault.code().to_owned(), message: format!("the act {fault}") };

@@ -277,9 +277,8 @@ pub(crate) fn console_of(data: &Path) -> Result<Option<String>, Failure> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { owner }| owner))
 }
 
-/// Opens the log for one custody act, in a session of its own. Returns the act's index; `None` when another process has the
-/// log.
-pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<Option<u64>, Failure> {
+/// Opens the log for one custody act, in a session of its own; `None` when another process has the log.
+pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<Option<custody::Recorded>, Failure> {
     let metrics = Arc::new(Metrics::new());
     let ledger = match open_ledger(config, &metrics) {
         Err(LedgerError::InUse) => return Ok(None),

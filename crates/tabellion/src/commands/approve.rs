@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ApproveArgs) -> Ended {
     }
     let what = What::Approve { statement, signature: STANDARD.encode(signature) };
     let act = Act { actor: custody::operator(), why: None, approval: None, what };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     ui::note(format!("approved; whoever asked names it with: --approval {entry}"));
     ui::result(entry)?;
     Ok(ExitCode::SUCCESS)

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &CaseArgs) -> Ended {
 fn record(log: &LogArgs, reason: Option<&String>, what: What, state: &str) -> Ended {
     let log = Log::open(log)?;
     let act = Act { actor: custody::operator(), why: reason.cloned(), approval: None, what };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     ui::note(format!("the case is {state}; entry {entry} says so"));
     Ok(ExitCode::SUCCESS)
 }

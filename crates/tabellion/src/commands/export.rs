@@ -73,7 +73,7 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
 
     let what = What::Export { manifest: manifest_hash, selection, exchanges: count };
     let act = Act { actor: custody::operator(), why: args.reason.clone(), approval: None, what };
-    let index = custody::record(&log.config, &log.reader, act)?;
+    let index = custody::record(&log.config, &log.reader, act)?.entry;
 
     let proof = log.reader.prove(index)?;
     files.insert(bundle::EXPORT_ENTRY.to_owned(), proof.extra.clone().unwrap_or_default());

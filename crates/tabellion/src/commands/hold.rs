@@ -64,7 +64,7 @@ fn place(args: &HoldPlaceArgs) -> Ended {
         query: args.query.clone(),
     };
     let act = Act { actor: custody::operator(), why: Some(args.reason.clone()), approval: None, what };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     let state = chains::state(&log, &log.catalog()?)?;
     let placed = state.holds().iter().find(|(_, hold)| hold.placed == entry);
     let (id, _) = placed.ok_or_else(|| Failure::internal("the hold is not in the log"))?;
@@ -88,7 +88,7 @@ fn lift(args: &HoldLiftArgs) -> Ended {
         }
         let details = BTreeMap::from([("hold".to_owned(), hold)]);
         let what = What::Request { kind: "custody.hold.lift".to_owned(), details };
-        let entry = custody::record(&log.config, &log.reader, Act { actor, why, approval: None, what })?;
+        let entry = custody::record(&log.config, &log.reader, Act { actor, why, approval: None, what })?.entry;
         ui::note(format!(
             "asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"
         ));
@@ -96,7 +96,7 @@ fn lift(args: &HoldLiftArgs) -> Ended {
         return Ok(ExitCode::SUCCESS);
     }
     let act = Act { actor, why, approval: args.approval, what: What::HoldLift { hold } };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     ui::note(format!("the hold is lifted; entry {entry} says so"));
     Ok(ExitCode::SUCCESS)
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &KeyArgs) -> Ended {
             let log = Log::open(log)?;
             let what = What::KeyRevoke { key: key.clone() };
             let act = Act { actor: custody::operator(), why: Some(reason.clone()), approval: None, what };
-            let entry = custody::record(&log.config, &log.reader, act)?;
+            let entry = custody::record(&log.config, &log.reader, act)?.entry;
             ui::note(format!("revoked; entry {entry} says so"));
             Ok(ExitCode::SUCCESS)
         }
@@ -87,7 +87,7 @@ fn issue(args: &KeyIssueArgs) -> Ended {
         upstreams: args.upstream.clone(),
     };
     let act = Act { actor: custody::operator(), why: args.reason.clone(), approval: None, what };
-    let entry = custody::record(&log.config, &log.reader, act)?;
+    let entry = custody::record(&log.config, &log.reader, act)?.entry;
     let text = drawn.as_ref().map(|drawn| &***drawn);
     if args.json {
         ui::json(&json!({"key": key, "secret": text, "entry": entry, "expires": expires}))?;

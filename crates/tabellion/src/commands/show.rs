@@ -50,7 +50,7 @@ pub(crate) fn look(log: &Log, id: &str) -> Result<Shown, Failure> {
     let catalog = log.catalog()?;
     let exchange = log.exchange(&catalog, id)?;
     let side = |index: Option<u64>| index.map(|index| side(log, &catalog, index)).transpose();
-    let held = chains::held_by(log, &catalog, &chains::state(log, &catalog)?, &exchange)?;
+    let held = chains::held_by(&log.reader, &catalog, &chains::state(log, &catalog)?, &exchange)?;
     Ok(Shown { held, request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id })
 }
 
