@@ -86,7 +86,7 @@ class Standin:
 class Gateway:
     """`tabellion serve` in front of a stand-in, with a data directory of its own."""
 
-    def __init__(self, home, upstream):
+    def __init__(self, home, upstream, **further):
         self.data = home / "data"
         self.home = home
         self.log = home / "serve.log"
@@ -96,6 +96,7 @@ class Gateway:
             "TABELLION_UPSTREAM_ANTHROPIC_URL": upstream,
             "TABELLION_GATEWAY_LISTEN": "127.0.0.1:0",
             "TABELLION_CONSOLE_LISTEN": "127.0.0.1:0",
+            **further,
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

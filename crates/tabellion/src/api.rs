@@ -13,7 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tabellion_evidence::custody::Right;
+use tabellion_evidence::custody::{Right, Said};
+use tabellion_evidence::entry::Entry;
+use tabellion_evidence::scan;
 use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
@@ -133,8 +135,20 @@ async fn metrics(State(notary): State<Arc<Notary>>) -> Response {
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
+/// Whether an entry would be an act of custody, or name a key: only what was judged may be one, because the next start
+/// believes it.
+fn is_act(entry: &[u8]) -> bool {
+    match scan::facts(entry) {
+        Some((facts, _)) => facts.custody.is_some(),
+        None => Entry::parse(entry).is_ok_and(|entry| Said::of(&entry).is_some()),
+    }
+}
+
 /// Appends the body as an entry, as it is; answers with its index once it is durable.
 async fn append(State(notary): State<Arc<Notary>>, entry: Bytes) -> Response {
+    if is_act(&entry) {
+        return (StatusCode::FORBIDDEN, "an act of custody is not added as it is\n").into_response();
+    }
     let appended = notary.ledger().append(Append { entry: entry.into(), ..Append::default() }).await;
     let (status, wait) = match appended {
         Ok(index) => {

@@ -590,10 +590,18 @@ fn the_documentation_has_the_table_of_the_code() {
 fn what_is_against_the_rules_is_found_by_both_verifiers() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
-    let mut server = Setup::new(&here.join("data"), "http://127.0.0.1:1").configured("[log]\nadd = true\n").start();
     let (_, writer) = issue(here, "writer", "bot", &[]);
-    let mut seq = 0;
-    let mut add = |kind: &str, members: Value| {
+    let entries: Vec<Value> = [
+        ("custody.start", json!({})),
+        ("exchange.request", json!({"key": "k_of_nobody"})),
+        ("custody.key.issue", json!({"key": writer, "act": {"key": "k_x"}})),
+        ("custody.hold.lift", json!({"act": {"hold": "none"}})),
+        ("custody.key.revoke", json!({"act": {"key": writer}})),
+        ("exchange.request", json!({"key": writer})),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(seq, (kind, members))| {
         let id = format!("01JDA8N{seq:019}");
         let mut entry =
             json!({"v": 1, "kind": kind, "id": id, "time": "2026-11-22T10:00:00Z", "producer": "p", "seq": seq});
@@ -601,16 +609,30 @@ fn what_is_against_the_rules_is_found_by_both_verifiers() {
         if kind == "exchange.request" {
             entry["exchange"] = entry["id"].clone();
         }
-        seq += 1;
-        assert_eq!(Request::post("/log/add", entry.to_string()).send(server.console).status, 200);
-    };
-    add("custody.start", json!({}));
-    add("exchange.request", json!({"key": "k_of_nobody"}));
-    add("custody.key.issue", json!({"key": writer, "act": {"key": "k_x"}}));
-    add("custody.hold.lift", json!({"act": {"hold": "none"}}));
-    add("custody.key.revoke", json!({"act": {"key": writer}}));
-    add("exchange.request", json!({"key": writer}));
+        entry
+    })
+    .collect();
+
+    // The server takes none of them as they are: whoever could add one could make themselves an admin.
+    let mut server = Setup::new(&here.join("data"), "http://127.0.0.1:1").configured("[log]\nadd = true\n").start();
+    for (entry, status) in entries.iter().zip([200, 403, 403, 403, 403, 403]) {
+        let answer = Request::post("/log/add", entry.to_string()).send(server.console);
+        assert_eq!(answer.status, status, "{entry}: {}", answer.text());
+    }
     server.stop();
+    verify(&server.data);
+
+    // Whoever has the log's keys can write what they want.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (data, keys) = (here.join("data"), here.join("data.keys"));
+        let ledger = tabellion_ledger::Ledger::open(&data, &keys, tabellion_ledger::Options::default()).unwrap();
+        for entry in &entries[1..] {
+            let entry = entry.to_string().into_bytes();
+            ledger.append(tabellion_ledger::Append { entry, ..tabellion_ledger::Append::default() }).await.unwrap();
+        }
+        tokio::task::spawn_blocking(move || ledger.close()).await.unwrap();
+    });
     let expected = ["key-unissued", "role", "act-malformed", "hold-unplaced", "approval-missing", "key-revoked"];
     for further in [&[][..], &["--state", "state"]] {
         let output = command(here, &[&["verify", "data", "--json"], further].concat());
