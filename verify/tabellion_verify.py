@@ -1055,6 +1055,30 @@ def micros_of(time):
     return (((days * 24 + hour) * 60 + minute) * 60 + second) * 10**6 + int((match[7] or "").ljust(9, "0")) // 1000
 
 
+def act_details(entry):
+    """What an approval of an act has to be about."""
+    kind, act = entry["kind"], entry.get("act", {})
+    if kind == "custody.hold.lift" and "hold" in act:
+        return {"hold": act["hold"]}
+    if kind == "custody.reveal" and "reveal" in entry:
+        reveal = entry["reveal"]
+        what = {(True, True): "original and salt", (True, False): "original"}
+        details = {"entry": str(reveal["entry"]), "what": what.get((reveal["bytes"] > 0, reveal.get("salt", False)), "salt")}
+        if "part" in reveal:
+            details["part"] = str(reveal["part"])
+        return details
+    if kind == "custody.erase" and "erase" in entry:
+        erase = entry["erase"]
+        ranges = "".join("%d-%d\n" % (first, last) for first, last in erase["entries"])
+        details = dict(erase.get("selection", {}))
+        details["entries"] = "sha256:" + hashlib.sha256(ranges.encode()).hexdigest()
+        details["count"] = str(sum(last - first + 1 for first, last in erase["entries"]))
+        if "basis" in erase:
+            details["basis"] = erase["basis"]
+        return details
+    return act.get("details", {})
+
+
 def act_digest(kind, details):
     """Names an act and exactly what it does; None if it cannot be named."""
     for text in [kind, *details, *details.values()]:
@@ -1231,7 +1255,7 @@ class Custody:
         request = self.requests.get(approval["request"]) if approval and approval["good"] else None
         if request is None:
             return problem("names an approval that was not given before")
-        details = {"hold": act["hold"]} if kind == "custody.hold.lift" and "hold" in act else act.get("details", {})
+        details = act_details(entry)
         if request["kind"] != kind or request["details"] != details:
             return problem("uses an approval of another act")
         if request["used"]:
