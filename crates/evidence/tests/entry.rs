@@ -30,7 +30,8 @@ fn request() -> Entry {
         parts: vec![part("frame", b"[\0]"), user],
         ..Content::default()
     });
-    entry.original = Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")] });
+    entry.original =
+        Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")], sealed: vec![sha256(b"s")] });
     entry.redaction = Some(Redaction {
         policy: sha256(b"rules"),
         findings: BTreeMap::from([("EMAIL_ADDRESS".to_owned(), 1)]),

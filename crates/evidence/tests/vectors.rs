@@ -12,7 +12,7 @@ use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, cose, entry, proof, scan, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, cose, entry, proof, salt, scan, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -248,8 +248,8 @@ fn records() {
 #[test]
 fn commitments() {
     run("commitment", |case| {
-        let key = Node::new(case.bytes("key").try_into().expect("32 bytes"));
-        let path = Path::of(&case.text("entry"))?;
+        let key = salt::Node::new(case.bytes("key").try_into().expect("32 bytes"));
+        let path = salt::Path::of(&case.text("entry"))?;
         let salt = key.descend(path.symbols()).salt(case.read("n"));
         let same = salt.as_slice() == case.bytes("salt");
         (same && entry::commitment(&salt, &case.bytes("bytes")) == case.read("commitment")).then_some(true)

@@ -10,6 +10,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tabellion_evidence::entry::Heading;
 use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
@@ -50,6 +51,10 @@ async fn metrics(State(notary): State<Arc<Notary>>) -> Response {
 
 /// Appends the body as an entry, as it is; answers with its index once it is durable.
 async fn append(State(notary): State<Arc<Notary>>, entry: Bytes) -> Response {
+    // What a custody entry says is done: an erasure is carried out at the next start.
+    if Heading::parse(&entry).is_ok_and(|heading| heading.kind.as_str().starts_with("custody.")) {
+        return (StatusCode::FORBIDDEN, "custody acts are recorded by who does them\n").into_response();
+    }
     let appended = notary.ledger().append(Append { entry: entry.into(), ..Append::default() }).await;
     let (status, wait) = match appended {
         Ok(index) => {

@@ -97,6 +97,13 @@ fn permit(notary: &Notary, what: &What) -> Result<(), Failure> {
     if named.iter().any(|&entry| entry >= size) {
         return Err(Failure::usage("the published log has no such entry"));
     }
+    if let What::Reveal(reveal) = what {
+        // It may have been erased since whoever asks has opened it.
+        let entry = Entry::parse(&notary.ledger().reader().entry(reveal.entry, size)?);
+        if entry.is_ok_and(|entry| notary.originals().is_erased(&entry.id)) {
+            return Err(Failure::usage("the original was erased"));
+        }
+    }
     if let What::Erase(erase) = what {
         // Custody entries have nothing to erase, and a range over them would say that they had.
         for &(first, last) in &erase.entries {
