@@ -37,8 +37,7 @@ impl Packs {
     /// are not hashed.
     pub(crate) fn read(
         source: &dyn Source,
-        packed: Packed,
-        numbers: &[u64],
+        (packed, numbers): (Packed, &[u64]),
         size: u64,
         hashed_from: u64,
         ticker: &Ticker<'_>,

@@ -591,7 +591,7 @@ impl Run<'_> {
     fn packs(&mut self, packed: Packed, numbers: &[u64], size: u64, hashed_from: u64) -> Result<Packs, SourceError> {
         let ticker = content::ticker(self.progress, numbers.len());
         let (checked, problems) = (&mut self.report.checked, &mut self.problems);
-        Packs::read(self.source, packed, numbers, size, hashed_from, &ticker, checked, problems)
+        Packs::read(self.source, (packed, numbers), size, hashed_from, &ticker, checked, problems)
     }
 
     /// How many of the bundles that a log needs are looked for, by how many there are.

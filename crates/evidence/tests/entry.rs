@@ -31,7 +31,7 @@ fn request() -> Entry {
         ..Content::default()
     });
     entry.original =
-        Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")], sealed: Vec::new() });
+        Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")], sealed: vec![sha256(b"s")] });
     entry.redaction = Some(Redaction {
         policy: sha256(b"rules"),
         findings: BTreeMap::from([("EMAIL_ADDRESS".to_owned(), 1)]),

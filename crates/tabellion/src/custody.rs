@@ -323,6 +323,14 @@ fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unre
         What::Reveal(reveal) if reveal.entry >= size => {
             Err(Unrecorded::Malformed("the published log has no such entry"))
         }
+        What::Reveal(reveal) => {
+            // It may have been erased since whoever asks has opened it.
+            let entry = Entry::parse(&ledger.reader().entry(reveal.entry, size).map_err(log_failed)?);
+            match entry.is_ok_and(|entry| notary.originals().is_erased(&entry.id)) {
+                true => Err(Unrecorded::Malformed("the original was erased")),
+                false => Ok(()),
+            }
+        }
         What::Erase(erase) => {
             if erase.entries.is_empty() || erase.entries.iter().any(|&(_, last)| last >= size) {
                 return Err(Unrecorded::Malformed("the published log has no such entry"));

@@ -102,6 +102,11 @@ impl Originals {
         Node::new(random)
     }
 
+    /// Whether an entry's original was erased.
+    pub(crate) fn is_erased(&self, id: &str) -> bool {
+        Path::of(id).is_some_and(|path| matches!(self.keyring.leaf(&path), Ok(None)))
+    }
+
     /// Seals an original for an entry that is about to be appended; returns when its keys are durable.
     pub(crate) async fn seal(&self, entry: &str, raw: &Raw) -> Result<Sealing, AppendError> {
         let Some(recipients) = &self.recipients else { return Err(AppendError::Closed) };
@@ -163,8 +168,7 @@ impl Originals {
 
     /// Carries out an erasure that the log says.
     pub(crate) async fn erase(&self, ledger: &Ledger, erase: &Erase) -> Result<Erased, Failure> {
-        let ids = ids_of(ledger, erase)?;
-        let erased = self.keyring.erase(ids).await;
+        let erased = self.keyring.erase(ids_of(ledger, erase)?).await;
         self.lock_known().clear();
         erased.map_err(|error| {
             Failure::from(error).hint("the erasure is on the record, and will be carried out at the next start")
@@ -192,8 +196,12 @@ impl Originals {
         if orphans > 0 {
             tracing::info!(entries = orphans, "dropped keys of entries that were not appended");
         }
+        let mut ids = Vec::new();
         for erase in &erasures {
-            self.erase(ledger, erase).await?;
+            ids.extend(ids_of(ledger, erase)?);
+        }
+        if !ids.is_empty() {
+            self.keyring.erase_again(ids).await?;
         }
         Ok(self.keyring.settle(size).await?)
     }
@@ -211,7 +219,7 @@ fn size(ledger: &Ledger) -> Result<u64, LedgerError> {
 }
 
 /// The ids of the entries that an erasure names, if they are there.
-pub(crate) fn ids_of(ledger: &Ledger, erase: &Erase) -> Result<Vec<String>, Failure> {
+fn ids_of(ledger: &Ledger, erase: &Erase) -> Result<Vec<String>, Failure> {
     let size = size(ledger)?;
     let mut ids = Vec::new();
     for &(first, last) in &erase.entries {

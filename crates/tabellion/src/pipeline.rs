@@ -934,13 +934,11 @@ impl Heard {
     /// Takes bytes in. Returns from where on they must be held back, if they hold the event that ends the answer.
     fn hear(&mut self, data: &Bytes) -> Option<usize> {
         self.commitment.update(data);
-        if self.stream.is_none() || self.seals {
-            if let Some(plain) = &mut self.plain {
-                if plain.len() + data.len() > self.bytes_max {
-                    self.plain = None;
-                } else {
-                    plain.extend_from_slice(data);
-                }
+        if let (Some(plain), true) = (&mut self.plain, self.stream.is_none() || self.seals) {
+            if plain.len() + data.len() > self.bytes_max {
+                self.plain = None;
+            } else {
+                plain.extend_from_slice(data);
             }
         }
         self.stream.as_mut()?.hear(data)

@@ -74,7 +74,8 @@ pub struct Unsettled {
 
 enum Request {
     Keep(String, Vec<Piece>, oneshot::Sender<Result<(), VaultError>>),
-    Erase(Vec<String>, oneshot::Sender<Result<Erased, VaultError>>),
+    /// Whether everything is to be written anew, because what was destroyed before is not known any more.
+    Erase(Vec<String>, bool, oneshot::Sender<Result<Erased, VaultError>>),
     Settle(u64, oneshot::Sender<Result<(), VaultError>>),
     Stop,
 }
@@ -138,8 +139,22 @@ impl Keyring {
     ///
     /// Whatever it is, the erasure has to be tried again: some of it may be done.
     pub async fn erase(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
+        self.destroy(entries, false).await
+    }
+
+    /// [`Keyring::erase`] of what may have been erased half: a process that died after the keys were deleted, and before
+    /// their places were cleared, cannot be asked what they were. So everything that is left is written anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::erase`].
+    pub async fn erase_again(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
+        self.destroy(entries, true).await
+    }
+
+    async fn destroy(&self, entries: Vec<String>, anew: bool) -> Result<Erased, VaultError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Erase(entries, reply))?;
+        self.send(Request::Erase(entries, anew, reply))?;
         answer.await.unwrap_or(Err(VaultError::Stopped))
     }
 
@@ -276,7 +291,9 @@ struct Writer {
     failed: bool,
 }
 
-type Waiting = (Result<(), VaultError>, oneshot::Sender<Result<(), VaultError>>);
+type Reply = oneshot::Sender<Result<(), VaultError>>;
+/// What one entry is about to name.
+type Kept = (String, Vec<Piece>, Reply);
 
 impl Writer {
     fn run(mut self, requests: &mpsc::Receiver<Request>) {
@@ -295,7 +312,7 @@ impl Writer {
                     self.keep(group);
                 }
                 // Whoever asked may be gone; it is done all the same.
-                Request::Erase(entries, reply) => drop(reply.send(self.erase(&entries))),
+                Request::Erase(entries, anew, reply) => drop(reply.send(self.erase(&entries, anew))),
                 Request::Settle(size, reply) => drop(reply.send(self.settle(size))),
                 Request::Stop => return,
             }
@@ -303,8 +320,8 @@ impl Writer {
         }
     }
 
-    fn keep(&mut self, group: Vec<(String, Vec<Piece>, oneshot::Sender<Result<(), VaultError>>)>) {
-        let mut waiting: Vec<Waiting> = Vec::with_capacity(group.len());
+    fn keep(&mut self, group: Vec<Kept>) {
+        let mut waiting: Vec<(Result<(), VaultError>, Reply)> = Vec::with_capacity(group.len());
         let committed = self.transact(|db| {
             for (entry, pieces, reply) in group {
                 let kept = keep(db, &entry, &pieces);
@@ -343,7 +360,7 @@ impl Writer {
         Ok(done)
     }
 
-    fn erase(&mut self, entries: &[String]) -> Result<Erased, VaultError> {
+    fn erase(&mut self, entries: &[String], anew: bool) -> Result<Erased, VaultError> {
         let mut needles: Vec<Vec<u8>> = Vec::new();
         let erased = {
             // Until the new keys are in place, nobody derives from the old ones.
@@ -354,7 +371,7 @@ impl Writer {
             erased?
         };
         self.truncate()?;
-        if self.holds(&needles)? {
+        if anew || self.holds(&needles)? {
             // In a page that was split, bytes can stay behind in the space between.
             self.db.execute_batch("VACUUM")?;
             self.truncate()?;

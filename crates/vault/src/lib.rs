@@ -29,7 +29,8 @@
 //!    log and does this.
 //! 3. The database's own log is cut off, and the files are searched for what
 //!    was destroyed. If it is there still, in space that SQLite has not
-//!    cleared, everything is written anew, and searched again.
+//!    cleared, everything is written anew, and searched again. A crash before:
+//!    the next start does 2 once more, and writes everything anew.
 //!
 //! What this crate cannot do: erase what somebody copied. A backup of the
 //! keyring, a snapshot of its file system, and blocks that a solid-state disk

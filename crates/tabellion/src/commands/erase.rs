@@ -16,8 +16,8 @@ use crate::failure::Failure;
 use crate::secrets::Secrets;
 use crate::{Ended, policy, ui};
 
-/// An entry has room for so many ranges, and much more.
-const RANGES_MAX: usize = 2_000;
+/// An entry has room for so many ranges, whatever their numbers are.
+const RANGES_MAX: usize = 1_000;
 
 #[derive(Default, Serialize)]
 struct Report {
