@@ -672,6 +672,12 @@ fn refuse_duplicates(bytes: &[u8]) -> Result<(), EntryError> {
     }
 }
 
+/// A JSON object that every reader reads alike.
+pub(crate) fn parse_unambiguous(bytes: &[u8]) -> Option<serde_json::Value> {
+    refuse_duplicates(bytes).ok()?;
+    serde_json::from_slice(bytes).ok().filter(serde_json::Value::is_object)
+}
+
 /// Walks any value. Sets the flag, and fails, at a member that occurs twice.
 struct Unique<'a>(&'a mut bool);
 

@@ -286,6 +286,9 @@ pub(crate) struct ExportArgs {
     /// Prove against this older checkpoint instead of the newest
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Also prove that the log extends this older checkpoint (or that of a proof, or of an earlier bundle); may be repeated
+    #[arg(long, value_name = "F")]
+    pub(crate) older: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
