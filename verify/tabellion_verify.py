@@ -47,6 +47,7 @@ import concurrent.futures
 import datetime
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -1623,6 +1624,7 @@ class Directory:
 # --- Bundles: docs/format.md, "The bundle" -----------------------------------------
 
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+PAGE_OPEN = b'<script type="application/zip" id="bundle">'
 BAG_MANIFEST, BAG_TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CONTENTS_BYTES_MAX = 2 * 2**30, 1000000, 32 * 2**20
 
@@ -1682,7 +1684,12 @@ def unpack(path):
                     raise Refused("it is larger than a bundle may be")
                 files[os.path.relpath(full, path).replace(os.sep, "/")] = data
         return files
-    tops = set()
+    return unzip(path)
+
+
+def unzip(path):
+    """The files in a zip file by their paths below its one directory."""
+    files, left, tops = {}, BUNDLE_BYTES_MAX, set()
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -2169,9 +2176,43 @@ class Bundle:
                 raise Refused("commits to another payload than this one")
         except Refused as error:
             return self.problem(name, error.what)
+        said = self.page(export.get("page"))
         self.facts["exported"] = {member: entry[member] for member in ("time", "actor", "why") if member in entry}
-        said = "the export is on the record: entry %d of the log, of %s, commits to this payload"
-        return said % (Proof(proof_data).index, entry["time"])
+        record = "the export is on the record: entry %d of the log, of %s, commits to this payload"
+        return [record % (Proof(proof_data).index, entry["time"])] + said
+
+    def page(self, named):
+        """The page is the one that the export's record names, by its hash without the copy in it; and the copy, a zip
+        file in base64, has this payload. (What the page's program does, its sources say.)"""
+        name = "index.html"
+        if named is None and name not in self.files:
+            return []
+        try:
+            if not a_hash(named):
+                raise Refused("is not the page that the record of the export names")
+            before, opened, rest = self.file(name).partition(PAGE_OPEN)
+            copy, closed, after = rest.partition(b"</script>")
+            if not opened or not closed or PAGE_OPEN in after:
+                raise Refused("is malformed")
+            if sha256(before + opened + closed + after).hex() != named:
+                raise Refused("is not the page that the record of the export names")
+            if not copy:
+                self.notes.append("the bundle is too large for its page, which has no copy of it")
+                return []
+            try:
+                copied = unzip(io.BytesIO(unbase64(copy.decode("ascii"))))
+            except (UnicodeDecodeError, Refused):
+                raise Refused("is malformed")
+            kept = ("data/", "export/")
+            own = {n: data for n, data in self.files.items() if n.startswith(kept) or n in (BAG_MANIFEST, "bagit.txt")}
+            if copied != own:
+                raise Refused("has a copy of another payload than the bundle's")
+        except Missing:
+            raise
+        except Refused as error:
+            self.problem(name, error.what)
+            return []
+        return ["index.html is the page that the record of the export names, and shows this payload"]
 
 
 def is_bundle(path):

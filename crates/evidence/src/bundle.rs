@@ -28,6 +28,7 @@ use crate::tree::{self, Hash, ProofError, sha256};
 
 pub mod completeness;
 pub mod graph;
+pub mod page;
 mod trees;
 mod unpack;
 
@@ -59,6 +60,8 @@ pub const COMPLETENESS: &str = "data/completeness.json";
 pub const CUSTODY: &str = "data/custody.jsonl";
 /// The same as a CASE/UCO graph.
 pub const GRAPH: &str = "data/custody.case.jsonld";
+/// The page that shows the bundle.
+pub const PAGE: &str = "index.html";
 /// The record of the export.
 pub const EXPORT_ENTRY: &str = "export/entry.json";
 /// That it is in the log.
@@ -147,9 +150,8 @@ pub struct Exchange {
 
 /// The custody entries, one a line with its index: [`CUSTODY`].
 pub fn custody_lines<'a>(entries: impl IntoIterator<Item = (u64, &'a [u8])>) -> String {
-    let line = |(index, entry): (u64, &[u8])| {
-        format!("{{\"index\":{index},\"entry\":{}}}\n", String::from_utf8_lossy(entry))
-    };
+    let line =
+        |(index, entry): (u64, &[u8])| format!("{{\"index\":{index},\"entry\":{}}}\n", String::from_utf8_lossy(entry));
     entries.into_iter().map(line).collect()
 }
 
@@ -264,6 +266,12 @@ pub enum Wrong {
     /// The completeness report contradicts what is proved.
     #[error("{0}")]
     Completeness(#[from] completeness::Contradiction),
+    /// The page's program is not the one that the export's record names.
+    #[error("is not the page that the record of the export names")]
+    PageOfAnother,
+    /// The page shows another payload.
+    #[error("has a copy of another payload than the bundle's")]
+    PageCopy,
     /// What is there for reading says something else than the entries.
     #[error("does not say what the entries say: {0}")]
     Derived(&'static str),
@@ -300,6 +308,8 @@ impl Wrong {
             Self::Token(_) | Self::Ots(_) | Self::Block(_) => "anchor",
             Self::Time(_) => "anchor-time",
             Self::Completeness(_) => "completeness",
+            Self::PageOfAnother => "page-of-another",
+            Self::PageCopy => "page-copy",
             Self::Derived(_) => "derived",
         }
     }
@@ -354,11 +364,26 @@ pub struct Checked {
     pub problems: Vec<Problem>,
 }
 
+/// How much of a bundle there is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Whole,
+    /// The payload, its manifest and the record of the export: the copy in a page.
+    Payload,
+}
+
 /// Checks a bundle.
 pub fn verify(files: &Files, trust: &Trust) -> Checked {
+    verify_within(files, trust, Scope::Whole)
+}
+
+/// Checks a bundle, or what of it a page has a copy of.
+pub fn verify_within(files: &Files, trust: &Trust, scope: Scope) -> Checked {
     let mut check = Check {
         files,
         trust,
+        scope,
         checked: Checked::default(),
         wrongs: 0,
         expected: BTreeSet::new(),
@@ -379,6 +404,7 @@ struct Log {
 struct Check<'a> {
     files: &'a Files,
     trust: &'a Trust,
+    scope: Scope,
     checked: Checked,
     /// How many problems there are, those included that are not listed.
     wrongs: u64,
@@ -440,7 +466,8 @@ impl<'a> Check<'a> {
         if files.get("bagit.txt").is_none_or(|bytes| bytes != BAGIT.as_bytes()) {
             self.wrong("bagit.txt", if files.contains_key("bagit.txt") { Wrong::Malformed } else { Wrong::Missing });
         }
-        for (name, payload) in [(MANIFEST, true), (TAG_MANIFEST, false)] {
+        let manifests = [(MANIFEST, true), (TAG_MANIFEST, false)];
+        for (name, payload) in manifests.into_iter().take(if self.scope == Scope::Whole { 2 } else { 1 }) {
             let belongs = |path: &str| is_payload(path) == payload && path != TAG_MANIFEST;
             let Some(bytes) = self.file(name) else { continue };
             let Some(listed) = parse_manifest(bytes) else {
@@ -459,8 +486,17 @@ impl<'a> Check<'a> {
                 self.wrong(path, Wrong::Unlisted);
             }
         }
-        let count = files.len();
-        self.proved(since, "files", format!("{count} files are those that the manifests list, and there are no others"));
+        if self.scope == Scope::Whole {
+            let count = files.len();
+            let text = format!("{count} files are those that the manifests list, and there are no others");
+            return self.proved(since, "files", text);
+        }
+        let count = files.keys().filter(|path| is_payload(path)).count();
+        let text = format!("{count} files of the payload are those that its manifest lists, and there are no others");
+        self.proved(since, "files", text);
+        let text = "this is the page's own copy of the payload: whether the files beside it are the same, only the bundle \
+                    itself can show";
+        self.unchecked("copy", text);
     }
 
     fn payload(&mut self) {
@@ -489,7 +525,10 @@ impl<'a> Check<'a> {
         self.export(&log);
         self.checked.checkpoint = Some(log.head);
         self.unchecked("more", "whether the log has more that was asked for, a bundle cannot show: ask for the log");
-        self.unchecked("originals", "the exact bytes are not in the bundle: whoever has them checks them with their salt");
+        self.unchecked(
+            "originals",
+            "the exact bytes are not in the bundle: whoever has them checks them with their salt",
+        );
     }
 
     /// The log's key, and the checkpoint that it signed.
@@ -537,7 +576,8 @@ impl<'a> Check<'a> {
                 "the key is the bundle's own, so all that this says is that the bundle agrees with itself: give the log's key",
             );
         }
-        let text = format!("the tree head, over {} entries with the root {}, is signed by that key", head.size, head.root);
+        let text =
+            format!("the tree head, over {} entries with the root {}, is signed by that key", head.size, head.root);
         self.proved(since, "checkpoint", text);
         Some(Log { key: key.clone(), note, head })
     }
@@ -582,7 +622,8 @@ impl<'a> Check<'a> {
         }
         let files = self.files;
         if let Some(lines) = self.file(CUSTODY) {
-            let entries = contents.custody.iter().filter_map(|index| Some((*index, &**files.get(&entry_path(*index))?)));
+            let entries =
+                contents.custody.iter().filter_map(|index| Some((*index, &**files.get(&entry_path(*index))?)));
             if custody_lines(entries).as_bytes() != lines {
                 self.wrong(CUSTODY, Wrong::Derived("its lines are not the custody entries"));
             }
@@ -726,6 +767,9 @@ impl<'a> Check<'a> {
                     entry.time
                 );
                 self.proved(since, "export", text);
+                if self.scope == Scope::Whole {
+                    self.page(export.page);
+                }
                 self.checked.export = Some(entry);
             }
             _ => self.wrong(EXPORT_ENTRY, Wrong::ExportOfAnother),

@@ -47,6 +47,8 @@ pub enum Kind {
     Gap,
     /// A bundle was exported.
     Export,
+    /// A report was made.
+    Report,
     /// One that a later version wrote.
     Other(String),
 }
@@ -63,6 +65,7 @@ impl Kind {
             Self::Heartbeat => "custody.heartbeat",
             Self::Gap => "custody.gap",
             Self::Export => "custody.export",
+            Self::Report => "custody.report",
             Self::Other(kind) => kind,
         }
     }
@@ -79,6 +82,7 @@ impl From<&str> for Kind {
             "custody.heartbeat" => Self::Heartbeat,
             "custody.gap" => Self::Gap,
             "custody.export" => Self::Export,
+            "custody.report" => Self::Report,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -223,20 +227,23 @@ pub struct Entry {
     /// Of a custody act: why, in the words of whoever did it; redacted.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub why: Option<String>,
-    /// Of `custody.export`: what was handed out.
+    /// Of `custody.export` and `custody.report`: what was handed out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub export: Option<Export>,
 }
 
-/// What a bundle has.
+/// What a bundle or a report has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
-    /// SHA-256 of the bundle's `manifest-sha256.txt`.
+    /// SHA-256 of the bundle's `manifest-sha256.txt`, or of the report's `SHA256SUMS`.
     pub manifest: Hash,
     /// What was asked for; redacted.
     pub selection: BTreeMap<String, String>,
     /// How many exchanges the bundle has.
     pub exchanges: u64,
+    /// SHA-256 of the page that shows the bundle, without the copy of it that the page has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub page: Option<Hash>,
 }
 
 /// The last entry of the session before.

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Write an evidence bundle: what an examiner checks without trusting whoever ran the log
     Export(ExportArgs),
+    /// Cases: what somebody has to examine
+    Case(CaseArgs),
+    /// Write the page that shows and checks any bundle, in a browser, without a network
+    Page(PageArgs),
     /// Cosign other people's logs, as long as they only grow
     Witness(WitnessArgs),
     /// Have the newest checkpoint anchored now, by every configured authority
@@ -291,6 +295,58 @@ pub(crate) struct ExportArgs {
     pub(crate) older: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaseArgs {
+    #[command(subcommand)]
+    pub(crate) act: CaseAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaseAct {
+    /// Report on one decision of a model, or on all of a route and period, with rows for a statistician
+    Report(ReportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// This exchange alone
+    #[arg(long, value_name = "ID", conflicts_with_all = ["case", "upstream"])]
+    pub(crate) id: Option<String>,
+    /// The exchanges of this case
+    #[arg(long)]
+    pub(crate) case: Option<String>,
+    /// All exchanges of this upstream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Option<String>,
+    /// Of these only those of this operation, such as "POST /v1/chat/completions"
+    #[arg(long)]
+    pub(crate) operation: Option<String>,
+    /// Of these only those that asked for this model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Requests not before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Requests before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// A new directory for the report
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Why it is made; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Write it here [default: standard output]
+    #[arg(short, long, value_name = "F.html")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

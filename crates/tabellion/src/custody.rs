@@ -49,7 +49,9 @@ pub(crate) struct Act {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
     /// Hand out a bundle.
-    Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
+    Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64, page: Hash },
+    /// Make a report. `manifest` is of the list of its files.
+    Report { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,14 +61,19 @@ struct Recorded {
 
 impl Act {
     fn draft(&self, notary: &Notary) -> Draft {
-        let What::Export { manifest, selection, exchanges } = &self.what;
-        let mut draft = Draft::new(Kind::Export, None);
+        let (kind, manifest, selection, exchanges, page) = match &self.what {
+            What::Export { manifest, selection, exchanges, page } => {
+                (Kind::Export, manifest, selection, exchanges, Some(*page))
+            }
+            What::Report { manifest, selection, exchanges } => (Kind::Report, manifest, selection, exchanges, None),
+        };
+        let mut draft = Draft::new(kind, None);
         draft.entry.actor = Some(draft.label(notary, &self.actor));
         if let Some(why) = &self.why {
             draft.why(notary, why);
         }
         let selection = selection.iter().map(|(name, value)| (name.clone(), draft.label(notary, value))).collect();
-        draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
+        draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges, page });
         draft
     }
 

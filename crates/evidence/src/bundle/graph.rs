@@ -78,7 +78,8 @@ pub fn write(contents: &Contents, entries: &BTreeMap<u64, Entry>, files: &Files)
     let mut nodes = vec![json!({"@id": id("tool", TOOL), "@type": TOOL_TYPE, "uco-core:name": TOOL})];
     let acts: Vec<(u64, &Entry)> =
         contents.custody.iter().filter_map(|index| Some((*index, entries.get(index)?))).collect();
-    let actors: std::collections::BTreeSet<&str> = acts.iter().filter_map(|(_, entry)| entry.actor.as_deref()).collect();
+    let actors: std::collections::BTreeSet<&str> =
+        acts.iter().filter_map(|(_, entry)| entry.actor.as_deref()).collect();
     for actor in actors {
         nodes.push(json!({"@id": id("actor", actor), "@type": IDENTITY, "uco-core:name": actor}));
     }
@@ -162,7 +163,10 @@ pub fn check(
                 }
             }
             Some(IDENTITY | TOOL_TYPE) => {
-                if names.insert(node_id, node["uco-core:name"].as_str().ok_or("it has somebody without a name")?).is_some() {
+                if names
+                    .insert(node_id, node["uco-core:name"].as_str().ok_or("it has somebody without a name")?)
+                    .is_some()
+                {
                     return Err("it has a node twice");
                 }
             }

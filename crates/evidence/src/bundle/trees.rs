@@ -3,7 +3,9 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use super::{CHECKPOINT, Check, Contents, Log, POLICY, ROOTS, Wrong, anchor_path, older_path, older_receipt_path, tree_path};
+use super::{
+    CHECKPOINT, Check, Contents, Log, POLICY, ROOTS, Wrong, anchor_path, older_path, older_receipt_path, tree_path,
+};
 use crate::anchor::{self, Bounds, Kind, Name, TOLERANCE};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cose;
@@ -99,13 +101,22 @@ impl Check<'_> {
             .map(|(name, one)| format!("{name} at {}", Time::from_unix(Duration::from_secs(one.time))))
             .collect();
         if !policy.wants_cosignatures() {
-            let text = format!("{whose} asks for no cosignature, so that there is no other tree under this key rests on the log's word");
+            let text = format!(
+                "{whose} asks for no cosignature, so that there is no other tree under this key rests on the log's word"
+            );
             self.unchecked("cosignatures", text);
         } else if trust.policy.is_none() {
-            let text = format!("the tree head is cosigned by {}, which {whose} asks for: give your own to rely on it", said.join(", "));
+            let text = format!(
+                "the tree head is cosigned by {}, which {whose} asks for: give your own to rely on it",
+                said.join(", ")
+            );
             self.proved(since, "cosignatures", text);
         } else {
-            self.proved(since, "cosignatures", format!("the tree head is cosigned by {}, which is what {whose} asks for", said.join(", ")));
+            self.proved(
+                since,
+                "cosignatures",
+                format!("the tree head is cosigned by {}, which is what {whose} asks for", said.join(", ")),
+            );
         }
     }
 
@@ -265,7 +276,11 @@ impl Check<'_> {
         }
         let since = self.wrongs;
         let (size, latest) = (name.size, time.plus(accuracy));
-        self.proved(since, "existed", format!("the first {size} entries existed no later than {latest}, by {by} ({path})"));
+        self.proved(
+            since,
+            "existed",
+            format!("the first {size} entries existed no later than {latest}, by {by} ({path})"),
+        );
         sound.push(Sound { path, hash: sha256(bytes).to_string(), earliest: time.minus(accuracy) });
     }
 

@@ -19,9 +19,8 @@ pub(super) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
 pub(super) fn run(path: &Path, bytes: &[u8], options: Options, args: &VerifyArgs) -> Ended {
     let files = unpack(bytes).map_err(|why| Failure::evidence(format!("{} is refused: {why}", path.display())))?;
-    let threshold = (!options.witnesses.is_empty())
-        .then(|| Policy::threshold(&options.witnesses, options.quorum))
-        .flatten();
+    let threshold =
+        (!options.witnesses.is_empty()).then(|| Policy::threshold(&options.witnesses, options.quorum)).flatten();
     let trust = Trust {
         keys: options.vkey.into_iter().chain(options.vkeys_beside).collect(),
         policy: options.policy.or(threshold),

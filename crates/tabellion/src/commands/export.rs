@@ -22,7 +22,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::verify::kept_checkpoint;
-use super::{Log, search};
+use super::{Log, page, search};
 use crate::cli::ExportArgs;
 use crate::custody::{self, Act, What};
 use crate::failure::Failure;
@@ -78,7 +78,8 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
     let count = contents.exchanges.len() as u64;
     files.insert(bundle::MANIFEST.to_owned(), manifest.into_bytes());
 
-    let what = What::Export { manifest: manifest_hash, selection, exchanges: count };
+    let program = page::program();
+    let what = What::Export { manifest: manifest_hash, selection, exchanges: count, page: sha256(&program) };
     let act = Act { actor: custody::operator(), why: args.reason.clone(), what };
     let index = custody::record(&log.config, &log.reader, act)?;
 
@@ -91,7 +92,7 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
     let hashes: String = hashes.iter().map(|hash| hash.to_base64() + "\n").collect();
     files.insert(bundle::EXPORT_CONSISTENCY.to_owned(), hashes.into_bytes());
     files.insert(bundle::EXPORT_PROOF.to_owned(), proof.to_text().into_bytes());
-    add_tags(&mut files, &head, &contents);
+    add_tags(&mut files, &head, &contents, &program)?;
 
     // What is handed out is checked first, as whoever receives it will.
     let checked = bundle::verify(&files, &Trust { keys: log.reader.vkeys()?, ..Trust::default() });
@@ -206,7 +207,8 @@ fn payload(
         let entry = payload.add_entry(index)?;
         payload.entries.insert(index, entry);
     }
-    let lines = bundle::custody_lines(custody.iter().map(|&index| (index, &*payload.files[&bundle::entry_path(index)])));
+    let lines =
+        bundle::custody_lines(custody.iter().map(|&index| (index, &*payload.files[&bundle::entry_path(index)])));
     payload.add(bundle::CUSTODY.to_owned(), lines.into_bytes())?;
     payload.add(bundle::COMPLETENESS.to_owned(), completeness.to_json())?;
     for (size, older) in &older {
@@ -378,9 +380,11 @@ impl Payload<'_> {
         if size > 0 && size < self.head.checkpoint.size {
             let hashes = tree::consistency_proof(size, self.head.checkpoint.size, &self.log.reader.tiles())
                 .map_err(|error| Failure::evidence("the tiles cannot be used").because(error))?;
-            let receipt = self.signer.consistency(&older.checkpoint, &self.head.checkpoint, &hashes).map_err(|error| {
-                Failure::evidence(format!("the log does not extend its checkpoint of {size} entries")).because(error)
-            })?;
+            let receipt =
+                self.signer.consistency(&older.checkpoint, &self.head.checkpoint, &hashes).map_err(|error| {
+                    Failure::evidence(format!("the log does not extend its checkpoint of {size} entries"))
+                        .because(error)
+                })?;
             self.add(bundle::older_receipt_path(size), receipt)?;
         }
         self.add(bundle::older_path(size), older.note.clone())
@@ -413,7 +417,8 @@ impl Payload<'_> {
         let mut added = Vec::new();
         for name in chosen {
             // One that was listed and is gone is no evidence.
-            let Some(bytes) = self.log.reader.store().read(&name.path()).map_err(tabellion_ledger::LedgerError::from)?
+            let Some(bytes) =
+                self.log.reader.store().read(&name.path()).map_err(tabellion_ledger::LedgerError::from)?
             else {
                 continue;
             };
@@ -502,7 +507,7 @@ fn filled(template: &str, facts: &[(&str, String)]) -> String {
 }
 
 /// Adds everything that is not payload.
-fn add_tags(files: &mut Files, head: &Head, contents: &Contents) {
+fn add_tags(files: &mut Files, head: &Head, contents: &Contents, program: &str) -> Result<(), Failure> {
     let facts = facts(head, contents, sha256(&files[bundle::MANIFEST]));
     let payload = files.iter().filter(|(path, _)| bundle::is_payload(path));
     let (count, bytes) = payload.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()));
@@ -520,28 +525,38 @@ fn add_tags(files: &mut Files, head: &Head, contents: &Contents) {
         files.insert(format!("drafts/{name}"), filled(draft, &facts).into_bytes());
     }
     files.insert("verify.py".to_owned(), VERIFIER.as_bytes().to_vec());
+    files.insert(bundle::PAGE.to_owned(), page::of(program, files)?.into_bytes());
     let tags = bundle::manifest(files.iter().filter(|(path, _)| !bundle::is_payload(path)));
     files.insert(bundle::TAG_MANIFEST.to_owned(), tags.into_bytes());
+    Ok(())
 }
 
 /// The same files make the same bytes: in the order of their names, without times.
-fn write_zip(output: &Path, files: &Files) -> Result<(), Failure> {
-    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or("bundle");
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {error}", output.display()));
+pub(super) fn zip_of<'a>(
+    directory: &str,
+    files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>,
+) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::internal(format!("cannot make a zip file: {error}"));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
         .unix_permissions(0o644);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (path, bytes) in files {
-        zip.start_file(format!("{name}/{path}"), options).map_err(|error| failed(&error))?;
+        zip.start_file(format!("{directory}/{path}"), options).map_err(|error| failed(&error))?;
         zip.write_all(bytes).map_err(|error| failed(&error))?;
     }
-    let bytes = zip.finish().map_err(|error| failed(&error))?.into_inner();
+    zip.finish().map(Cursor::into_inner).map_err(|error| failed(&error))
+}
+
+fn write_zip(output: &Path, files: &Files) -> Result<(), Failure> {
+    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or("bundle");
+    let bytes = zip_of(name, files.iter())?;
+    let failed =
+        |error: std::io::Error| Failure::environment(format!("cannot write {}", output.display())).because(error);
     // Whole or not at all.
     let partial = output.with_extension("zip.partial");
-    let mut file = std::fs::File::create(&partial).map_err(|error| failed(&error))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
-    std::fs::rename(&partial, output).map_err(|error| failed(&error))
+    let mut file = std::fs::File::create(&partial).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&partial, output).map_err(failed)
 }

@@ -10,8 +10,10 @@ mod detect;
 mod doctor;
 mod export;
 mod mirror;
+mod page;
 mod prove;
 mod receipt;
+mod report;
 mod search;
 pub(crate) mod serve;
 mod show;
@@ -26,7 +28,7 @@ use tabellion_ledger::{Catalog, Exchange, LedgerError, Reader};
 use tabellion_store::{DiskStore, RealDisk};
 
 use crate::Ended;
-use crate::cli::{Cli, Command, LogArgs};
+use crate::cli::{CaseAct, Cli, Command, LogArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::ui;
@@ -42,6 +44,10 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Show(args) => show::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Case(args) => match args.act {
+            CaseAct::Report(args) => report::run(&args),
+        },
+        Command::Page(args) => page::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
         Command::Mirror(args) => mirror::run(&args),
