@@ -386,6 +386,7 @@ pub fn verify_within(files: &Files, trust: &Trust, scope: Scope) -> Checked {
         scope,
         checked: Checked::default(),
         wrongs: 0,
+        receipts: (0, 0),
         expected: BTreeSet::new(),
         entries: BTreeMap::new(),
     };
@@ -408,6 +409,8 @@ struct Check<'a> {
     checked: Checked,
     /// How many problems there are, those included that are not listed.
     wrongs: u64,
+    /// How many receipts there are, and how many of them are wrong.
+    receipts: (u64, u64),
     /// The files of the payload that something names.
     expected: BTreeSet<String>,
     /// The entries that are proved.
@@ -512,6 +515,9 @@ impl<'a> Check<'a> {
         self.checked.selection.clone_from(&contents.selection);
         self.exchanges(&log, &contents);
         self.custody(&log, &contents);
+        if let (count, 0) = self.receipts {
+            self.proved(self.wrongs, "receipts", format!("{count} COSE receipts prove the same of each entry"));
+        }
         self.cosignatures(&log);
         self.older(&log, &contents);
         self.anchors(&log, &contents);
@@ -656,7 +662,7 @@ impl<'a> Check<'a> {
         }
         // The only entry of a log has none (`docs/format.md`, *COSE*).
         if log.head.size > 1 {
-            let path = receipt_path(index);
+            let (path, before) = (receipt_path(index), self.wrongs);
             if let Some(receipt) = self.named(&path) {
                 match cose::verify_inclusion(receipt, bytes, &log.key) {
                     Err(error) => self.wrong(path, error),
@@ -666,6 +672,7 @@ impl<'a> Check<'a> {
                     Ok(_) => {}
                 }
             }
+            self.receipts = (self.receipts.0 + 1, self.receipts.1 + u64::from(self.wrongs > before));
         }
         match Entry::parse(bytes) {
             Ok(entry) => Some(entry),

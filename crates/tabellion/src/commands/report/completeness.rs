@@ -130,3 +130,87 @@ impl Completeness {
         format!("it cannot be said that none is missing: {}", self.reasons[0])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tabellion_evidence::entry::Gap as EntryGap;
+
+    use super::*;
+
+    const KEY: &str = "log.example+00000000+AA==";
+
+    fn entry(kind: Kind, number: u64, minute: u64) -> Entry {
+        let mut entry = Entry::new(kind, format!("e{number}"), format!("2026-11-25T10:{minute:02}:00.000000Z"));
+        entry.producer = Some("one".to_owned());
+        entry.seq = Some(number);
+        entry
+    }
+
+    fn start() -> Entry {
+        Entry { key: Some(KEY.to_owned()), ..entry(Kind::Start, 0, 0) }
+    }
+
+    fn gap(minute: u64, since: u64, until: u64) -> Entry {
+        let at = |minute| Some(format!("2026-11-25T10:{minute:02}:00.000000Z"));
+        let gap = EntryGap { reason: "disk_full".to_owned(), count: 3, since: at(since), until: at(until) };
+        Entry { gap: Some(gap), ..entry(Kind::Gap, 2, minute) }
+    }
+
+    /// What is said of the time from 10:10 to 10:20.
+    fn judged(entries: &[Entry]) -> Completeness {
+        let at = |minute: u64| Some(format!("2026-11-25T10:{minute:02}:00.000000Z"));
+        let selection = Selection {
+            said: Default::default(),
+            id: None,
+            case: None,
+            upstream: Some("openai".to_owned()),
+            operation: None,
+            model: None,
+            since: at(10),
+            until: at(20),
+        };
+        let mut completeness = Completeness::new(KEY);
+        for (index, entry) in (0..).zip(entries) {
+            completeness.take(index, entry, selection.has_time(&entry.time));
+        }
+        completeness.finish(&selection);
+        completeness
+    }
+
+    #[test]
+    fn nothing_is_missing_only_where_the_numbers_say_so() {
+        let whole = [start(), entry(Kind::Request, 1, 12), entry(Kind::Request, 2, 15), entry(Kind::Heartbeat, 3, 25)];
+        let said = judged(&whole);
+        assert_eq!((said.reasons.as_slice(), said.range()), (&[][..], Some((1, 2))));
+        assert_eq!(said.remarks, Vec::<String>::new());
+
+        let hole = [start(), entry(Kind::Request, 1, 12), entry(Kind::Request, 4, 15), entry(Kind::Heartbeat, 5, 25)];
+        assert!(judged(&hole).reasons[0].contains("numbers 2 to 3"));
+        // One that shows later is about what came before it: it may be of the period.
+        let late = [start(), entry(Kind::Request, 1, 12), entry(Kind::Heartbeat, 3, 25)];
+        assert!(judged(&late).verdict().starts_with("it cannot be said"));
+        // One that showed before the period is not.
+        let early = [start(), entry(Kind::Request, 2, 5), entry(Kind::Request, 3, 12), entry(Kind::Heartbeat, 4, 25)];
+        assert_eq!(judged(&early).reasons, Vec::<String>::new());
+
+        let mut unnumbered = whole.clone();
+        (unnumbered[1].producer, unnumbered[1].seq) = (None, None);
+        assert!(judged(&unnumbered).reasons.iter().any(|reason| reason.contains("no number")));
+    }
+
+    #[test]
+    fn a_declared_loss_counts_where_it_touches_the_period() {
+        let with = |gap: Entry| [start(), entry(Kind::Request, 1, 12), gap, entry(Kind::Heartbeat, 3, 29)];
+        assert!(judged(&with(gap(16, 13, 14))).reasons[0].contains("3 were not recorded: disk_full"));
+        // Written after the period, and about it.
+        assert_eq!(judged(&with(gap(25, 19, 22))).reasons.len(), 1);
+        assert_eq!(judged(&with(gap(28, 21, 22))).reasons.len(), 0);
+        assert_eq!(judged(&with(gap(13, 1, 2))).reasons.len(), 0);
+    }
+
+    #[test]
+    fn of_a_time_after_the_newest_entry_nothing_is_known() {
+        let said = judged(&[start(), entry(Kind::Request, 1, 12)]);
+        assert!(said.reasons.is_empty() && said.remarks[0].contains("Of any time after it nothing is known"));
+    }
+}
