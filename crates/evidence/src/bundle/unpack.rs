@@ -1,13 +1,12 @@
 //! The files of a bundle, from the zip file that it comes as.
 
-use std::io::{Cursor, Read as _};
-
-use zip::ZipArchive;
+use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_with_limit};
+use rawzip::{CompressionMethod, ZipArchive, crc32};
 
 use super::Files;
 
 /// What is unpacked at most, in memory: twice what a bundle's payload may have.
-const FILES_BYTES_MAX: u64 = 2 << 30;
+const FILES_BYTES_MAX: usize = (2 << 30) - 1;
 const FILES_MAX: usize = 1_000_000;
 
 /// Why a zip file is no bundle.
@@ -33,28 +32,43 @@ pub enum UnpackError {
 
 /// The files of a bundle, by their paths below its one directory.
 pub fn unpack(bytes: &[u8]) -> Result<Files, UnpackError> {
-    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| UnpackError::NoZip)?;
-    if zip.len() > FILES_MAX {
-        return Err(UnpackError::TooLarge);
-    }
+    const DAMAGED: UnpackError = UnpackError::Damaged;
+    let zip = ZipArchive::from_slice(bytes).map_err(|_| UnpackError::NoZip)?;
+    let mut entries = zip.entries();
     let mut files = Files::new();
     let mut top: Option<String> = None;
     let mut left = FILES_BYTES_MAX;
-    for index in 0..zip.len() {
-        let mut file = zip.by_index(index).map_err(|_| UnpackError::Damaged)?;
-        if file.is_dir() {
+    let mut seen = 0;
+    while let Some(entry) = entries.next_entry().map_err(|_| DAMAGED)? {
+        seen += 1;
+        if seen > FILES_MAX {
+            return Err(UnpackError::TooLarge);
+        }
+        if entry.is_dir() {
             continue;
         }
-        let name = file.name().map_err(|_| UnpackError::Damaged)?.into_owned();
+        let path = entry.file_path();
+        let name = std::str::from_utf8(path.as_bytes()).map_err(|_| DAMAGED)?;
         // Paths are only ever compared, never written to; what is no plain one is refused all the same.
         let plain = name.split('/').all(|step| !step.is_empty() && step != "." && step != "..");
         let (directory, path) = name.split_once('/').filter(|_| plain).ok_or(UnpackError::Outside)?;
         if top.get_or_insert_with(|| directory.to_owned()) != directory {
             return Err(UnpackError::Outside);
         }
-        let mut content = Vec::new();
-        file.by_ref().take(left + 1).read_to_end(&mut content).map_err(|_| UnpackError::Damaged)?;
-        left = left.checked_sub(content.len() as u64).ok_or(UnpackError::TooLarge)?;
+        let packed = zip.get_entry(entry.wayfinder()).map_err(|_| DAMAGED)?.data();
+        let content = match entry.compression_method() {
+            CompressionMethod::STORE if packed.len() <= left => packed.to_vec(),
+            CompressionMethod::STORE => return Err(UnpackError::TooLarge),
+            CompressionMethod::DEFLATE => decompress_to_vec_with_limit(packed, left).map_err(|error| match error.status {
+                TINFLStatus::HasMoreOutput => UnpackError::TooLarge,
+                _ => DAMAGED,
+            })?,
+            _ => return Err(DAMAGED),
+        };
+        if content.len() as u64 != entry.uncompressed_size_hint() || crc32(&content) != entry.crc32() {
+            return Err(DAMAGED);
+        }
+        left -= content.len();
         if files.insert(path.to_owned(), content).is_some() {
             return Err(UnpackError::Twice);
         }
