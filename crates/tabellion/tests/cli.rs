@@ -48,6 +48,8 @@ fn help_lists_every_command() {
         "show",
         "prove",
         "export",
+        "case",
+        "page",
         "anchor",
         "witness",
         "mirror",

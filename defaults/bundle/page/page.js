@@ -136,12 +136,13 @@
     root.dataset.state = report.verified ? "verified" : "refused";
     root.dataset.scope = own ? "copy" : "given";
     at("mark").textContent = report.verified ? "✓" : "✕";
-    at("word").textContent = report.verified ? "Verified" : "NOT VERIFIED";
     const what = own ? "this page’s own copy of the bundle" : "the bundle that you gave";
     const keyed = report.proved.some((one) => one.code === "key");
+    // Whoever makes up a whole log can make up a bundle that agrees with itself. Only a key from elsewhere verifies.
+    at("word").textContent = !report.verified ? "NOT VERIFIED" : keyed ? "Verified" : "Agrees with itself";
     at("meaning").textContent = !report.verified
       ? "The evidence says no, in " + report.problems.length + (report.problems.length === 1 ? " place" : " places") + ", of " + what + "."
-      : "Computed just now, in this page, from " + what + (keyed ? ", with the key that you gave." : ". It agrees with itself: to rely on it, give the log’s key from elsewhere.");
+      : "Computed just now, in this page, from " + what + (keyed ? ", with the key that you gave." : ". To rely on it, give the log’s key below, as you have it from elsewhere.");
     list("problems", report.problems, "nothing");
     list("proved", report.proved, "nothing");
     list("unchecked", report.unchecked, "nothing");
