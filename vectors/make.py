@@ -667,7 +667,7 @@ def custody():
     roles = ("writer", "reader", "officer", "auditor", "admin")
     may = {"exchange.request": "writer", "custody.key.issue": "admin", "custody.key.revoke": "admin", "custody.policy.change": "admin"}
     officers = ("case.open", "case.close", "custody.hold.place", "custody.hold.lift", "custody.request", "custody.approve",
-                "custody.export", "custody.reveal", "custody.erase")
+                "custody.export", "custody.report", "custody.reveal", "custody.erase")
     may.update({kind: "officer" for kind in officers})
     unissued, revoked, expired, role = (
         "uses a key that was not issued before",
@@ -836,7 +836,7 @@ def custody():
             h = History()
             key = h.issue("key", holder)
             members, says = {"key": key}, []
-            if kind in ("exchange.request", "custody.export"):
+            if kind in ("exchange.request", "custody.export", "custody.report"):
                 pass
             elif kind == "custody.reveal":
                 members["reveal"] = {"entry": 0, "bytes": 9}

@@ -4,7 +4,7 @@
     tabellion_verify.py DIR [--vkey K] [--checkpoint F]... [--witness K]... [--max-quiet S] [--tsa-roots F] [--json]
         checks a whole data directory
 
-    tabellion_verify.py BUNDLE [--vkey K] [--json]
+    tabellion_verify.py BUNDLE [--vkey K] [--policy F] [--tsa-roots F] [--json]
         checks a bundle: the zip file, or the directory that was in it
 
     tabellion_verify.py --proof F.tlog-proof --vkey K [--witness K]... [--json]
@@ -32,7 +32,12 @@ see that entries at the end were cut off together with their checkpoint.
 
 --tsa-roots names the root certificates, in PEM, of the timestamp authorities
 that you trust; the tokens under anchors/ are checked with them. OpenTimestamps
-proofs and COSE receipts are not: their own makers have tools for them.
+proofs are not: their own maker has a tool for them.
+
+--policy names a trust policy (c2sp.org/tlog-policy): whose cosignatures on a
+bundle's tree head are enough for you. A bundle has a policy and roots of its
+own, which its exporter relies on; they are used where you give none, and the
+report says so.
 
 Exit status: 0 verified; 1 the evidence says no, and every place where it does
 is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
@@ -41,9 +46,11 @@ is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
 import argparse
 import base64
 import binascii
+import concurrent.futures
 import datetime
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -336,6 +343,7 @@ def openssl_verify(spki, message, signature):
 
 # --- Timestamps: RFC 3161, as `openssl ts` sees them ----------------------------
 
+ANCHOR_NAME = re.compile(r"(0|[1-9][0-9]{0,19})(-[1-9][0-9]{0,19})?(\.tsr|\.ots|\.pending\.ots)")
 CLOCKS_APART = datetime.timedelta(seconds=60)
 
 
@@ -479,9 +487,9 @@ def verify_checkpoint(data, key):
     return checkpoint
 
 
-def cosignatures(data, witnesses, notes=None):
-    """When each of the witnesses cosigned the checkpoint, by its own clock;
-    those that did not are left out."""
+def cosignatures_by_key(data, witnesses, notes=None):
+    """When each of the witnesses' keys cosigned the checkpoint, by the witness's
+    own clock; those that did not are left out."""
     if any(key.algorithm not in (COSIGNATURE_V1, SUBTREE_V1) for key in witnesses):
         raise Usage("a witness's key has algorithm 4 or 6")
     text, signers = verify_note(data, witnesses, notes)
@@ -491,7 +499,15 @@ def cosignatures(data, witnesses, notes=None):
         # Without a time it says nothing of the newest tree.
         if time == 0:
             continue
-        times[key.name] = max(time, times.get(key.name, 0))
+        times[key.text] = max(time, times.get(key.text, 0))
+    return times
+
+
+def cosignatures(data, witnesses, notes=None):
+    """The same by witness."""
+    times, names = {}, {key.text: key.name for key in witnesses}
+    for text, time in cosignatures_by_key(data, witnesses, notes).items():
+        times[names[text]] = max(time, times.get(names[text], 0))
     return times
 
 
@@ -865,6 +881,211 @@ class Proof:
         verify_inclusion(self.index, checkpoint.size, leaf_hash(entry), self.hashes, checkpoint.root)
         return checkpoint
 
+# --- COSE receipts: docs/format.md, "COSE" -------------------------------------------
+
+RECEIPT_BYTES_MAX = 16 << 10
+RECEIPT, ALGORITHM, CRITICAL, KEY_ID, CLAIMS, VDS, VDP = 18, 1, 2, 4, 15, 395, 396
+EDDSA, RFC9162_SHA256, INCLUSION, CONSISTENCY = -8, 1, -1, -2
+
+
+class Cbor:
+    """As much of CBOR (RFC 8949) as a receipt has: definite lengths."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, length):
+        if self.at + length > len(self.data):
+            raise Refused("the receipt is malformed")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def item(self, depth=0):
+        if depth > 8:
+            raise Refused("the receipt is malformed")
+        (first,) = self.take(1)
+        kind, small = first >> 5, first & 31
+        if kind == 7:
+            if small not in (20, 21, 22, 23):
+                raise Refused("the receipt is malformed")
+            return {20: False, 21: True}.get(small)
+        if small > 27:
+            raise Refused("the receipt is malformed")
+        value = small if small < 24 else int.from_bytes(self.take(1 << (small - 24)), "big")
+        if kind in (2, 3):
+            data = self.take(value)
+            try:
+                return data if kind == 2 else data.decode("utf-8")
+            except UnicodeDecodeError:
+                raise Refused("the receipt is malformed")
+        if kind in (4, 5) and value > len(self.data):
+            raise Refused("the receipt is malformed")
+        if kind == 4:
+            return [self.item(depth + 1) for _ in range(value)]
+        if kind == 5:
+            found = {}
+            for _ in range(value):
+                name = self.item(depth + 1)
+                if not isinstance(name, (int, str)) or name in found:
+                    raise Refused("the receipt is malformed")
+                found[name] = self.item(depth + 1)
+            return found
+        if kind == 6:
+            return (value, self.item(depth + 1))
+        return value if kind == 0 else -1 - value
+
+
+def cbor(data, kind):
+    """The one item that these bytes are, which must be of this kind."""
+    reader = Cbor(data)
+    value = reader.item()
+    if reader.at != len(data) or not isinstance(value, kind):
+        raise Refused("the receipt is malformed")
+    return value
+
+
+def cbor_bytes(data):
+    """The bytes as a byte string."""
+    length = len(data)
+    if length < 24:
+        return bytes([0x40 | length]) + data
+    return (b"\x58" + bytes([length]) if length < 256 else b"\x59" + struct.pack(">H", length)) + data
+
+
+class Receipt:
+    """A COSE_Sign1 of a log over a root that is elsewhere, with one proof (RFC 9942)."""
+
+    def __init__(self, data, kind):
+        if len(data) > RECEIPT_BYTES_MAX:
+            raise Refused("the receipt is too large")
+        tag, fields = cbor(data, tuple)
+        if tag != RECEIPT or not isinstance(fields, list) or len(fields) != 4:
+            raise Refused("the receipt is malformed")
+        self.protected, unprotected, payload, self.signature = fields
+        if not isinstance(self.protected, bytes) or not isinstance(self.signature, bytes) or not isinstance(unprotected, dict):
+            raise Refused("the receipt is malformed")
+        headers = cbor(self.protected, dict)
+        if headers.get(ALGORITHM) != EDDSA or headers.get(VDS) != RFC9162_SHA256 or CRITICAL in headers or payload is not None:
+            raise Refused("the receipt is of a kind that is not supported")
+        proofs = unprotected.get(VDP)
+        if not isinstance(proofs, dict) or not isinstance(proofs.get(kind, []), list):
+            raise Refused("the receipt is malformed")
+        proofs = proofs.get(kind, [])
+        if len(proofs) != 1 or not isinstance(proofs[0], bytes):
+            raise Refused("the receipt does not prove this")
+        proof = cbor(proofs[0], list)
+        if len(proof) != 3 or not isinstance(proof[2], list) or not 1 <= len(proof[2]) <= HASHES_MAX:
+            raise Refused("the receipt is malformed")
+        self.first, self.second, self.hashes = proof
+        if not all(unsigned(64)(number) for number in proof[:2]):
+            raise Refused("the receipt is malformed")
+        if not all(isinstance(one, bytes) and len(one) == 32 for one in self.hashes):
+            raise Refused("the receipt is malformed")
+
+    def check(self, root, key):
+        """RFC 9052, section 4.4."""
+        message = b"\x84\x6aSignature1" + cbor_bytes(self.protected) + b"\x40" + cbor_bytes(root)
+        if len(self.signature) != 64 or not ed25519_verify(key.public, message, self.signature):
+            raise Refused("the receipt's signature does not fit the entry and the proof")
+
+
+def check_receipt(data, index, entry, head, key):
+    """A receipt that the tree of a checkpoint has the entry."""
+    receipt = Receipt(data, INCLUSION)
+    if (receipt.first, receipt.second) != (head.size, index):
+        raise Refused("is a receipt for another place or another tree than the bundle's")
+    verify_inclusion(index, head.size, leaf_hash(entry), receipt.hashes, head.root)
+    receipt.check(head.root, key)
+
+
+def check_older_receipt(data, older, head, key):
+    """A receipt that the tree of a checkpoint extends that of an older one."""
+    receipt = Receipt(data, CONSISTENCY)
+    if (receipt.first, receipt.second) != (older.size, head.size):
+        raise Refused("is a receipt for another place or another tree than the bundle's")
+    verify_consistency(older.size, older.root, head.size, head.root, receipt.hashes)
+    receipt.check(head.root, key)
+
+
+# --- Trust policies: c2sp.org/tlog-policy ----------------------------------------------
+
+POLICY_BYTES_MAX, POLICY_LINES_MAX = 1 << 20, 1024
+
+
+class Policy:
+    """Which logs are accepted, which witnesses are known, whose cosignatures are enough."""
+
+    def __init__(self, data):
+        if len(data) > POLICY_BYTES_MAX:
+            raise Refused("policy is too large")
+        self.logs, self.witnesses, self.groups, self.names = [], [], [], {}
+        taken, quorums = set(), []
+        lines = data.split(b"\n")
+        if lines.pop() != b"":
+            raise Refused("line %d of the policy does not end" % (len(lines) + 1))
+        for number, line in enumerate(lines, 1):
+            try:
+                if any(byte < 0x20 and byte != 9 or byte == 0x7F for byte in line):
+                    raise Refused("has control characters")
+                items = [item for item in re.split(rb"[ \t]", line) if item]
+                if items and not items[0].startswith(b"#"):
+                    self.line(items, taken, quorums)
+                if max(len(self.logs), len(self.witnesses), len(self.groups)) > POLICY_LINES_MAX:
+                    raise Refused("is one too many")
+            except (Refused, UnicodeDecodeError) as error:
+                raise Refused("line %d of the policy %s" % (number, error))
+        if len(quorums) != 1:
+            raise Refused("policy has no quorum line, or several")
+        self.quorum = quorums[0]
+
+    def line(self, items, taken, quorums):
+        word, rest = items[0], items[1:]
+        if word == b"log" and len(rest) in (1, 2):
+            key = VerifierKey(rest[0].decode("utf-8"))
+            if key.algorithm not in (ED25519, SUBTREE_V1) or any(key.public == other.public for other in self.logs):
+                raise Refused("has a key that is no log's, or another log's")
+            self.logs.append(key)
+        elif word == b"witness" and len(rest) in (2, 3):
+            key = VerifierKey(rest[1].decode("utf-8"))
+            if key.algorithm not in (COSIGNATURE_V1, SUBTREE_V1) or any(key.public == k.public for _, k in self.witnesses):
+                raise Refused("has a key that is no witness's, or another witness's")
+            self.define(rest[0], ("witness", len(self.witnesses)))
+            self.witnesses.append((rest[0].decode("utf-8", "replace"), key))
+        elif word == b"group" and len(rest) >= 3:
+            members = []
+            for member in rest[2:]:
+                if member not in self.names or member in taken:
+                    raise Refused("names what is not defined, or in a group already")
+                taken.add(member)
+                members.append(self.names[member])
+            need = {b"all": len(members), b"any": 1}.get(rest[1])
+            need = decimal(rest[1].decode("utf-8")) if need is None else need
+            if not 1 <= need <= len(members):
+                raise Refused("wants a number of members that there cannot be")
+            self.define(rest[0], ("group", len(self.groups)))
+            self.groups.append((need, members))
+        elif word == b"quorum" and len(rest) == 1:
+            if rest[0] != b"none" and rest[0] not in self.names:
+                raise Refused("names what no line before it defines")
+            quorums.append(self.names.get(rest[0]))
+        else:
+            raise Refused("is no line of a policy")
+
+    def define(self, name, member):
+        if name == b"none" or name in self.names:
+            raise Refused("defines a name again, or `none`")
+        self.names[name] = member
+
+    def decide(self, checkpoint, notes):
+        """Who cosigned (name, time), and whether that is enough."""
+        times = cosignatures_by_key(checkpoint, [key for _, key in self.witnesses], notes)
+        have = [times.get(key.text) is not None for _, key in self.witnesses]
+        groups = []
+        for need, members in self.groups:
+            groups.append(sum((have if kind == "witness" else groups)[nth] for kind, nth in members) >= need)
+        enough = self.quorum is None or (have if self.quorum[0] == "witness" else groups)[self.quorum[1]]
+        return [(name, times[key.text]) for name, key in self.witnesses if key.text in times], enough
+
 
 # --- Sessions and numbers: docs/format.md, the section of this name -----------------
 
@@ -1016,6 +1237,7 @@ MAY = {
     "exchange.request": ("writer",),
     "exchange.response": ("writer",),
     "custody.export": ("officer",),
+    "custody.report": ("officer",),
     "custody.reveal": ("officer",),
     "custody.erase": ("officer",),
     "custody.hold.place": ("officer",),
@@ -1695,7 +1917,7 @@ class Directory:
         if not os.path.isdir(self.at("anchors")):
             return
         for name in sorted(os.listdir(self.at("anchors"))):
-            found = re.fullmatch(r"(0|[1-9][0-9]{0,19})(-[1-9][0-9]{0,19})?(\.tsr|\.ots|\.pending\.ots)", name)
+            found = ANCHOR_NAME.fullmatch(name)
             if not found:
                 self.notes.append("anchors/%s is called as no anchor is, and was not looked at" % name)
                 continue
@@ -1772,20 +1994,48 @@ class Directory:
 # --- Bundles: docs/format.md, "The bundle" -----------------------------------------
 
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+PAGE_OPEN = b'<script type="application/zip" id="bundle">'
 BAG_MANIFEST, BAG_TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CONTENTS_BYTES_MAX = 2 * 2**30, 1000000, 32 * 2**20
 
+EXCHANGE = record({"exchange": a_text, "request": unsigned(64), "response": lambda v: v is None or unsigned(64)(v)}, {})
 CONTENTS = record(
     {
         "v": unsigned(32),
         "selection": map_to(a_text),
-        "exchanges": list_of(
-            record({"exchange": a_text, "request": unsigned(64), "response": lambda v: v is None or unsigned(64)(v)}, {})
-        ),
+        "exchanges": list_of(EXCHANGE),
         "custody": list_of(unsigned(64)),
+        "older": list_of(unsigned(64)),
+        "anchors": list_of(a_text),
     },
     {},
 )
+COMPLETENESS = record(
+    {
+        "v": unsigned(32),
+        "size": unsigned(64),
+        "unnumbered": unsigned(64),
+        "sessions": list_of(
+            record(
+                {
+                    "producer": a_text,
+                    "first": unsigned(64),
+                    "last": unsigned(64),
+                    "entries": unsigned(64),
+                    "number_max": unsigned(64),
+                    "stopped": is_bool,
+                },
+                {},
+            )
+        ),
+        "gaps": list_of(record({"entry": unsigned(64), "reason": a_text, "count": unsigned(64)}, {})),
+        "wrong": list_of(a_text),
+        "exchanges": unsigned(64),
+    },
+    {},
+)
+# What only that belongs to which something else names.
+NAMED = tuple("data/%s/" % name for name in "entries proofs receipts content checkpoints trees anchors".split())
 
 
 def unpack(path):
@@ -1804,7 +2054,12 @@ def unpack(path):
                     raise Refused("it is larger than a bundle may be")
                 files[os.path.relpath(full, path).replace(os.sep, "/")] = data
         return files
-    tops = set()
+    return unzip(path)
+
+
+def unzip(path):
+    """The files in a zip file by their paths below its one directory."""
+    files, left, tops = {}, BUNDLE_BYTES_MAX, set()
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -1827,14 +2082,19 @@ def unpack(path):
     return files
 
 
-class Bundle:
-    """Entries with a proof each against one checkpoint, their content, and the
-    record of the export, which commits to the list of all that."""
+def utc(seconds):
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
 
-    def __init__(self, files, keys):
-        self.files, self.keys = files, keys
+
+class Bundle:
+    """Entries with their proofs against one checkpoint, their content, what
+    others say of that checkpoint, and the record of the export, which commits
+    to the list of all that."""
+
+    def __init__(self, files, keys, policy=None, tsa_roots=None):
+        self.files, self.keys, self.policy, self.tsa_roots = files, keys, policy, tsa_roots
         self.problems, self.facts, self.expected = [], {}, set()
-        self.notes = ["whether the log has more that was asked for, a bundle cannot show: ask for the log"]
+        self.proved, self.notes, self.entries, self.receipts = [], [], {}, []
 
     def problem(self, name, what):
         self.problems.append((name, what))
@@ -1844,12 +2104,24 @@ class Bundle:
             raise Missing(name)
         return self.files[name]
 
+    def named(self, name):
+        """A file that must be there because something names it."""
+        self.expected.add(name)
+        return self.file(name)
+
+    def step(self, check, *arguments):
+        """Runs one check; whatever it proves, it says only if nothing in it was wrong."""
+        before = len(self.problems)
+        try:
+            said = check(*arguments)
+        except Missing as error:
+            return self.problem(error.what, "is missing")
+        if said and len(self.problems) == before:
+            self.proved += [said] if isinstance(said, str) else said
+
     def verify(self):
-        for step in (self.manifests, self.payload):
-            try:
-                step()
-            except Missing as error:
-                self.problem(error.what, "is missing")
+        self.step(self.manifests)
+        self.step(self.payload)
 
     def manifests(self):
         """Each file is in the one manifest in which it must be, and is what it says."""
@@ -1877,8 +2149,39 @@ class Bundle:
                     self.problem(name, "is not the file that the manifest lists")
             for name in sorted(mine - set(listed)):
                 self.problem(name, "is in no manifest")
+        return "%d files are those that the manifests list, and there are no others" % len(self.files)
 
     def payload(self):
+        if self.head_of_log() is None:
+            return
+        name = "data/bundle.json"
+        try:
+            if len(self.file(name)) >= CONTENTS_BYTES_MAX:
+                raise Refused("is malformed")
+            self.contents = contents = parse_json(self.file(name))
+            if not CONTENTS(contents) or contents["v"] != 1 or len(contents) != 6:
+                raise Refused("is malformed")
+            if any(len(exchange) != 3 for exchange in contents["exchanges"]):
+                raise Refused("is malformed")
+        except Missing:
+            raise
+        except Refused as error:
+            return self.problem(name, error.what)
+        for check in (self.exchanges, self.custody, self.check_receipts, self.graph):
+            self.step(check)
+        for check in (self.cosigned, self.older, self.anchors, self.completeness):
+            self.step(check)
+        for path in sorted(self.files):
+            if path.startswith(NAMED) and path not in self.expected:
+                self.problem(path, "belongs to nothing that the bundle is of")
+        self.step(self.export)
+        self.facts.update(
+            selection=contents["selection"], exchanges=len(contents["exchanges"]), custody=len(contents["custody"])
+        )
+        self.notes.append("whether the log has more that was asked for, a bundle cannot show: ask for the log")
+        self.notes.append("the exact bytes are not in the bundle: whoever has them checks them with --exact and their salt")
+
+    def head_of_log(self):
         name = "data/log/log.vkey"
         try:
             own = parse_keys(self.file(name).decode("utf-8"))
@@ -1886,13 +2189,19 @@ class Bundle:
             raise
         except (UnicodeDecodeError, Refused):
             return self.problem(name, "is malformed")
+        if not self.keys and self.policy is not None:
+            # A policy from elsewhere may know the log.
+            self.keys = [key for key in self.policy.logs if key.text in [known.text for known in own]]
         if not self.keys:
             self.keys = own
             self.notes.append("the key is the bundle's own: all that this says is that the bundle agrees with itself")
-        elif [key.text for key in self.keys] != [key.text for key in own[: max(1, len(self.keys))]]:
-            self.problem(name, "is not the key that was given")
-        elif 1 < len(self.keys) < len(own):
-            self.problem(name, "is not the key that was given")
+        else:
+            if [key.text for key in self.keys] != [key.text for key in own[: max(1, len(self.keys))]]:
+                self.problem(name, "is not the key that was given")
+            elif 1 < len(self.keys) < len(own):
+                self.problem(name, "is not the key that was given")
+            else:
+                self.proved.append("the log's key is the one that was given, %s" % self.keys[0].name)
         self.key, *beside = self.keys
         self.note = self.file("data/log/checkpoint")
         try:
@@ -1901,42 +2210,274 @@ class Bundle:
         except Refused as error:
             return self.problem("data/log/checkpoint", error.what)
         self.facts.update(origin=head.origin, size=head.size, root=head.root.hex())
-        name = "data/bundle.json"
-        try:
-            if len(self.file(name)) >= CONTENTS_BYTES_MAX:
-                raise Refused("is malformed")
-            contents = parse_json(self.file(name))
-            if not CONTENTS(contents) or contents["v"] != 1:
-                raise Refused("is malformed")
-        except Refused as error:
-            return self.problem(name, error.what)
-        seen = set()
+        self.proved.append(
+            "the tree head, over %d entries with the root %s, is signed by that key" % (head.size, head.root.hex())
+        )
+        return head
+
+    def exchanges(self):
+        contents, name = self.contents, "data/bundle.json"
         for exchange in contents["exchanges"]:
             request, response = exchange["request"], exchange["response"]
             for index, kind in ((request, "exchange.request"), (response, "exchange.response")):
                 if index is not None:
-                    self.one(index, seen, kind, exchange["exchange"])
+                    self.one(index, kind, exchange["exchange"])
             if response is not None and response < request:
                 self.problem(name, "has a response that stands before its request")
-        for index in contents["custody"]:
-            self.one(index, seen, "custody.", None)
-        for path in sorted(self.files):
-            if path.startswith(("data/entries/", "data/proofs/", "data/content/")) and path not in self.expected:
-                self.problem(path, "belongs to nothing that the bundle is of")
-        self.export()
-        self.facts.update(
-            selection=contents["selection"], exchanges=len(contents["exchanges"]), custody=len(contents["custody"])
+        opened = sum(exchange["response"] is None for exchange in contents["exchanges"])
+        parts = sum(path.startswith("data/content/") for path in self.expected)
+        exchanges = len(contents["exchanges"])
+        return [
+            "%d exchanges, %d of them without an answer, are in the log as they are here: each entry, byte for byte, at its "
+            "place" % (exchanges, opened),
+            "%d parts of content make the bodies that the entries commit to" % parts,
+        ]
+
+    def custody(self):
+        lines = b""
+        for index in self.contents["custody"]:
+            self.one(index, "custody.", None)
+            data = self.files.get("data/entries/%d.json" % index, b"")
+            lines += b'{"index":%d,"entry":%s}\n' % (index, data)
+        if self.file("data/custody.jsonl") != lines:
+            self.problem("data/custody.jsonl", "does not say what the entries say: its lines are not the custody entries")
+        return "%d custody entries are in the log, and custody.jsonl has them all" % len(self.contents["custody"])
+
+    def check_receipts(self):
+        """Each entry's COSE receipt. Asking openssl takes its time, so several at once."""
+
+        def check(item):
+            index, data, receipt = item
+            try:
+                check_receipt(receipt, index, data, self.head, self.key)
+            except Refused as error:
+                return "data/receipts/%d.cbor" % index, error.what
+            return None
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            self.problems += [problem for problem in pool.map(check, self.receipts) if problem]
+        return "%d COSE receipts prove the same" % len(self.receipts)
+
+    def graph(self):
+        """The CASE/UCO graph says of custody what the entries say."""
+        name, tool = "data/custody.case.jsonld", "tabellion"
+        try:
+            nodes = parse_json(self.file(name)).get("@graph")
+            files, names, acts, exhibits = {}, {}, [], []
+            for node in nodes:
+                kind = node["@type"]
+                if kind == "uco-observable:File":
+                    facets = {member: value for facet in node["uco-core:hasFacet"] for member, value in facet.items()}
+                    path = facets["uco-observable:filePath"]
+                    digest = facets["uco-observable:hash"]["uco-types:hashValue"]["@value"]
+                    if path not in self.files or sha256(self.files[path]).hex() != digest:
+                        raise Refused("it has another hash for a file than the file has")
+                    if node["@id"] in files:
+                        raise Refused("it has a node twice")
+                    files[node["@id"]] = path
+                elif kind in ("uco-identity:Identity", "uco-tool:Tool"):
+                    if node["@id"] in names:
+                        raise Refused("it has a node twice")
+                    names[node["@id"]] = node["uco-core:name"]
+                elif kind == "case-investigation:InvestigativeAction":
+                    acts.append(node)
+                elif kind == "case-investigation:ProvenanceRecord":
+                    exhibits.append(node)
+                else:
+                    raise Refused("it has a node of another kind")
+            if len(acts) != len(self.contents["custody"]):
+                raise Refused("its acts are not as many as the custody entries")
+            for act, index in zip(acts, self.contents["custody"]):
+                entry = self.entries.get(index)
+                if entry is None:
+                    continue
+                said = [act["uco-core:name"], act["uco-action:startTime"]["@value"], act.get("uco-core:description")]
+                said += [names[act["uco-action:performer"]["@id"]]]
+                said += [files[one["@id"]] for one in act["uco-action:object"]]
+                told = [entry["kind"], entry["time"], entry.get("why"), entry.get("actor", tool)]
+                if said != told + ["data/entries/%d.json" % index]:
+                    raise Refused("an act is not what its entry says")
+            indices = [n for one in self.contents["exchanges"] for n in (one["request"], one["response"]) if n is not None]
+            shown = [[files[one["@id"]] for one in exhibit["uco-core:object"]] for exhibit in exhibits]
+            if shown != ([["data/entries/%d.json" % index for index in indices]] if indices else []):
+                raise Refused("its exhibits are not the exchanges' entries")
+        except Missing:
+            raise
+        except (KeyError, TypeError, AttributeError):
+            return self.problem(name, "does not say what the entries say: it lacks what a node must have")
+        except Refused as error:
+            return self.problem(name, "does not say what the entries say: %s" % error.what)
+        return "the CASE/UCO graph says of custody what the entries say"
+
+    def cosigned(self):
+        """Those have cosigned whom the policy asks for: the one that was given, or the bundle's own."""
+        try:
+            own = Policy(self.file("data/log/policy"))
+        except Missing:
+            raise
+        except Refused as error:
+            return self.problem("data/log/policy", error.what)
+        policy, whose = (own, "the bundle's own policy") if self.policy is None else (self.policy, "the policy that was given")
+        for one in (own, policy):
+            if one.logs and self.key.text not in [key.text for key in one.logs]:
+                return self.problem("data/log/policy", "is not a policy for this log")
+        try:
+            witnesses, enough = policy.decide(self.note, self.notes)
+        except Refused as error:
+            return self.problem("data/log/checkpoint", error.what)
+        if not enough:
+            return self.problem("data/log/checkpoint", "does not have the cosignatures that the policy asks for")
+        if policy.quorum is None:
+            return self.notes.append(
+                "%s asks for no cosignature, so that there is no other tree under this key rests on the log's word" % whose
+            )
+        by = ", ".join("%s at %s" % (name, utc(time)) for name, time in witnesses)
+        return "the tree head is cosigned by %s, which is what %s asks for" % (by, whose)
+
+    def tree_of(self, size):
+        """The root that the tree had at a size, once it is proved that the bundle's tree extends it."""
+        name = "data/trees/%d" % size
+        data = self.named(name)
+        try:
+            lines = data.decode("utf-8").split("\n")
+            if lines.pop() != "" or not 1 <= len(lines) <= HASHES_MAX + 1:
+                raise Refused("is malformed")
+            root, *hashes = [base64_hash(line) for line in lines]
+            verify_consistency(size, root, self.head.size, self.head.root, hashes)
+        except UnicodeDecodeError:
+            self.problem(name, "is malformed")
+        except Refused as error:
+            self.problem(name, error.what)
+        else:
+            return root
+        return None
+
+    def older(self):
+        said = []
+        for size in self.contents["older"]:
+            name = "data/checkpoints/%d" % size
+            if name in self.expected:
+                self.problem(name, "is there twice")
+                continue
+            data, root = self.named(name), self.tree_of(size)
+            try:
+                older = verify_checkpoint(data, self.key)
+                if older.size != size or root is not None and older.root != root:
+                    raise Refused("is not the checkpoint of that size of this log")
+                # Of the empty tree, and of the same one, there is none.
+                if 0 < size < self.head.size:
+                    name = "data/checkpoints/%d.cbor" % size
+                    check_older_receipt(self.named(name), older, self.head, self.key)
+            except Missing:
+                raise
+            except Refused as error:
+                self.problem(name, error.what)
+            said.append("the log still has all %d entries that it had at an older checkpoint, unchanged" % size)
+        return said
+
+    def anchors(self):
+        if not self.contents["anchors"]:
+            return self.notes.append("there is no anchor, so the times are those of the log's own clock, and of the witnesses")
+        own, said, hashes = "data/anchors/roots.pem", [], {}
+        if own in self.files:
+            self.expected.add(own)
+        for file in self.contents["anchors"]:
+            name, found = "data/anchors/" + file, ANCHOR_NAME.fullmatch(file)
+            if not found or name in self.expected:
+                self.problem(name, "is there twice, or called as no anchor is")
+                continue
+            size, data = int(found[1]), self.named(name)
+            root = self.tree_of(size)
+            if root is None:
+                continue
+            if found[3] != ".tsr":
+                self.notes.append("%s was not checked: OpenTimestamps' own client does that" % name)
+                continue
+            if self.tsa_roots is None and own not in self.files:
+                self.notes.append("%s: no roots were given, so nobody knows whose word it is" % name)
+                continue
+            whose = "roots that were given" if self.tsa_roots else "the bundle's own roots"
+            text = "%s\n%d\n%s\n" % (self.head.origin, size, base64.b64encode(root).decode())
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    paths = [os.path.join(folder, "token"), os.path.join(folder, "roots")]
+                    for path, content in zip(paths, (data, self.files.get(own, b""))):
+                        with open(path, "wb") as f:
+                            f.write(content)
+                    time, accuracy = check_timestamp(paths[0], text.encode(), self.tsa_roots or paths[1])
+                before = [entry["time"] for index, entry in self.entries.items() if index < size]
+                if before and parse_time(max(before)) > time + accuracy + CLOCKS_APART:
+                    raise Refused("is older than an entry that it is about: back-dated, or the log's clock was ahead")
+            except Refused as error:
+                self.problem(name, error.what)
+                continue
+            latest = (time + accuracy).isoformat()
+            said.append("the first %d entries existed no later than %s, by %s under %s" % (size, latest, name, whose))
+            hashes[sha256(data).hex()] = (name, (time - accuracy).isoformat())
+        for index, entry in sorted(self.entries.items()):
+            name, earliest = hashes.get(entry.get("tags", {}).get("sha256"), (None, None))
+            if name and entry["kind"] == "custody.anchor":
+                said.append("entries from %d on took their places not before %s (%s)" % (index, earliest, name))
+        return said
+
+    def completeness(self):
+        """The exporter's report on the numbers of the whole log accounts for every entry of the signed tree, and has
+        every entry of the bundle where it stands."""
+        name = "data/completeness.json"
+        try:
+            report = parse_json(self.file(name))
+            if not COMPLETENESS(report) or report["v"] != 1:
+                raise Refused("is malformed")
+            sessions = {session["producer"]: session for session in report["sessions"]}
+            if report["size"] != self.head.size:
+                raise Refused("speaks of another number of entries than the log has")
+            counted = report["unnumbered"] + sum(session["entries"] for session in report["sessions"])
+            if counted != self.head.size or len(sessions) != len(report["sessions"]):
+                raise Refused("does not account for every entry of the log")
+            if not report["wrong"] and any(one["number_max"] + 1 != one["entries"] for one in sessions.values()):
+                raise Refused("says that nothing is missing, and its numbers say otherwise")
+            for index, entry in self.entries.items():
+                if "producer" not in entry:
+                    continue
+                one = sessions.get(entry["producer"])
+                if (
+                    one is None
+                    or not one["first"] <= index <= one["last"]
+                    or entry["seq"] > one["number_max"]
+                    or entry["kind"] == "custody.start" and one["first"] != index
+                    or entry["kind"] == "custody.stop" and not one["stopped"]
+                ):
+                    raise Refused("does not have the session of entry %d, or not where the entry stands" % index)
+            told = [(index, e["gap"]["count"]) for index, e in sorted(self.entries.items()) if e["kind"] == "custody.gap"]
+            if told != [(gap["entry"], gap["count"]) for gap in report["gaps"]]:
+                raise Refused("does not list the losses that the custody entries declare")
+        except Missing:
+            raise
+        except Refused as error:
+            return self.problem(name, error.what)
+        lost = sum(gap["count"] for gap in report["gaps"])
+        if report["unnumbered"] or report["wrong"] or report["gaps"]:
+            return self.notes.append(
+                "the exporter's report accounts for all %d entries of the log, and says that it is not complete: %d entries "
+                "without a number, %d exchanges or answers that the log says were not recorded, %d faults of the numbers"
+                % (self.head.size, report["unnumbered"], lost, len(report["wrong"]))
+            )
+        return (
+            "the exporter's report accounts for all %d entries of the log, %d exchanges among them: %d sessions, whose "
+            "numbers have no gap, and no declared loss" % (self.head.size, report["exchanges"], len(sessions))
         )
 
-    def one(self, index, seen, kind, exchange):
-        """An entry, its proof, and the content that it names."""
+    def one(self, index, kind, exchange):
+        """An entry, its proofs, and the content that it names."""
         name, proof_name = "data/entries/%d.json" % index, "data/proofs/%d.tlog-proof" % index
-        if index in seen:
+        if name in self.expected:
             return self.problem(name, "is there twice")
-        seen.add(index)
         self.expected.update((name, proof_name))
         try:
             data, proof_data = self.file(name), self.file(proof_name)
+            # The only entry of a log has none.
+            if self.head.size > 1:
+                self.receipts.append((index, data, self.named("data/receipts/%d.cbor" % index)))
             try:
                 proof = Proof(proof_data)
                 if proof.index != index:
@@ -1949,6 +2490,7 @@ class Bundle:
             entry = parse_entry(data)
             if not entry["kind"].startswith(kind) or exchange is not None and entry.get("exchange") != exchange:
                 raise Refused("is not the entry that the bundle says")
+            self.entries[index] = entry
             if exchange is not None and "content" in entry and "omitted" not in entry["content"]:
                 self.content(entry["content"])
         except Missing as error:
@@ -2004,7 +2546,43 @@ class Bundle:
                 raise Refused("commits to another payload than this one")
         except Refused as error:
             return self.problem(name, error.what)
+        said = self.page(export.get("page"))
         self.facts["exported"] = {member: entry[member] for member in ("time", "actor", "why") if member in entry}
+        record = "the export is on the record: entry %d of the log, of %s, commits to this payload"
+        return [record % (Proof(proof_data).index, entry["time"])] + said
+
+    def page(self, named):
+        """The page is the one that the export's record names, by its hash without the copy in it; and the copy, a zip
+        file in base64, has this payload. (What the page's program does, its sources say.)"""
+        name = "index.html"
+        if named is None and name not in self.files:
+            return []
+        try:
+            if not a_hash(named):
+                raise Refused("is not the page that the record of the export names")
+            before, opened, rest = self.file(name).partition(PAGE_OPEN)
+            copy, closed, after = rest.partition(b"</script>")
+            if not opened or not closed or PAGE_OPEN in after:
+                raise Refused("is malformed")
+            if sha256(before + opened + closed + after).hex() != named:
+                raise Refused("is not the page that the record of the export names")
+            if not copy:
+                self.notes.append("the bundle is too large for its page, which has no copy of it")
+                return []
+            try:
+                copied = unzip(io.BytesIO(unbase64(copy.decode("ascii"))))
+            except (UnicodeDecodeError, Refused):
+                raise Refused("is malformed")
+            kept = ("data/", "export/")
+            own = {n: data for n, data in self.files.items() if n.startswith(kept) or n in (BAG_MANIFEST, "bagit.txt")}
+            if copied != own:
+                raise Refused("has a copy of another payload than the bundle's")
+        except Missing:
+            raise
+        except Refused as error:
+            self.problem(name, error.what)
+            return []
+        return ["index.html is the page that the record of the export names, and shows this payload"]
 
 
 def is_bundle(path):
@@ -2015,12 +2593,24 @@ def is_bundle(path):
 
 def run_bundle(arguments):
     keys = keys_argument(arguments.vkey) if arguments.vkey else []
+    policy = None
+    if arguments.policy:
+        try:
+            policy = Policy(input_file(arguments.policy))
+        except Refused as error:
+            raise Usage("%s: %s" % (arguments.policy, error.what))
+    check_roots(arguments)
     try:
-        bundle = Bundle(unpack(arguments.directory), keys)
+        bundle = Bundle(unpack(arguments.directory), keys, policy, arguments.tsa_roots)
     except Refused as error:
         return report(arguments, [(arguments.directory, error.what)], [], {})
     bundle.verify()
-    return report(arguments, bundle.problems, bundle.notes, bundle.facts)
+    return report(arguments, bundle.problems, bundle.notes, bundle.facts, bundle.proved)
+
+
+def check_roots(arguments):
+    if arguments.tsa_roots and not os.path.isfile(arguments.tsa_roots):
+        raise Usage("%s: no such file" % arguments.tsa_roots)
 
 
 def keys_argument(value):
@@ -2042,18 +2632,22 @@ def input_file(path):
     return data
 
 
-def report(arguments, problems, notes, facts):
+def report(arguments, problems, notes, facts, proved=()):
     """Prints the result; gives the exit status."""
     if arguments.json:
         out = {"verified": not problems, **facts}
         out["problems"] = [{"place": place, "what": what} for place, what in problems]
         out["notes"] = notes
+        if proved:
+            out["proved"] = list(proved)
         print(json.dumps(out))
     else:
         for name, value in facts.items():
             if isinstance(value, dict):
                 value = ", ".join("%s %s" % pair for pair in sorted(value.items())) or "none"
             print("%-16s %s" % (name.replace("_", " "), value))
+        for line in proved:
+            print("proved: %s" % line)
         for note in notes:
             print("note: %s" % note)
         for place, what in problems[:100]:
@@ -2080,8 +2674,7 @@ def run_directory(arguments):
             older.append(verify_checkpoint(Proof(data).checkpoint if data.startswith(PROOF_MAGIC) else data, key))
         except Refused as error:
             return report(arguments, [(path, error.what)], [], {})
-    if arguments.tsa_roots and not os.path.isfile(arguments.tsa_roots):
-        raise Usage("%s: no such file" % arguments.tsa_roots)
+    check_roots(arguments)
     witnesses = [key for witness in arguments.witness for key in keys_argument(witness)]
     check = Directory(
         arguments.directory, key, older, witnesses, arguments.max_quiet, beside, arguments.tsa_roots
@@ -2178,6 +2771,7 @@ def main(argv=None):
     quiet = "the longest silence, in seconds, within a session"
     parser.add_argument("--max-quiet", metavar="S", type=float, help=quiet)
     parser.add_argument("--witness", metavar="K", action="append", default=[], help="a witness's verifier key")
+    parser.add_argument("--policy", metavar="F", help="of a bundle: whose cosignatures are enough (c2sp.org/tlog-policy)")
     parser.add_argument("--tsa-roots", metavar="F", help="roots of timestamp authorities, in PEM")
     parser.add_argument("--salt", metavar="HEX", help="the salt of the commitment")
     parser.add_argument("--entry", metavar="F", help="the entry that commits to the bytes")

@@ -134,7 +134,7 @@ pub const RIGHTS: [Row; 14] = [
     row(Right::Content, "search, and read redacted content", [0, 1, 1, 0, 0]),
     row(Right::Custody, "read keys, holds, cases and their chains", [0, 0, 1, 1, 1]),
     row(Right::Metrics, "read `/metrics`", [0, 1, 1, 1, 1]),
-    row(Right::Export, "hand out a bundle", [0, 0, 1, 0, 0]),
+    row(Right::Export, "hand out a bundle or a report", [0, 0, 1, 0, 0]),
     row(Right::Reveal, "reveal a sealed original", [0, 0, 1, 0, 0]),
     row(Right::Erase, "erase", [0, 0, 1, 0, 0]),
     row(Right::Hold, "place or lift a legal hold", [0, 0, 1, 0, 0]),
@@ -148,7 +148,7 @@ impl Right {
     pub fn of(kind: &str) -> Option<Self> {
         Some(match kind {
             "exchange.request" | "exchange.response" => Self::Record,
-            "custody.export" => Self::Export,
+            "custody.export" | "custody.report" => Self::Export,
             "custody.reveal" => Self::Reveal,
             "custody.erase" => Self::Erase,
             "custody.hold.place" | "custody.hold.lift" => Self::Hold,

@@ -69,6 +69,8 @@ pub enum Kind {
     Reveal,
     /// Keys and salts of originals were destroyed.
     Erase,
+    /// A report was made.
+    Report,
     /// One that a later version wrote.
     Other(String),
 }
@@ -96,6 +98,7 @@ impl Kind {
             Self::CaseClose => "case.close",
             Self::Reveal => "custody.reveal",
             Self::Erase => "custody.erase",
+            Self::Report => "custody.report",
             Self::Other(kind) => kind,
         }
     }
@@ -123,6 +126,7 @@ impl From<&str> for Kind {
             "case.close" => Self::CaseClose,
             "custody.reveal" => Self::Reveal,
             "custody.erase" => Self::Erase,
+            "custody.report" => Self::Report,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -268,7 +272,7 @@ pub struct Entry {
     /// Of a custody act: why, in the words of whoever did it; redacted.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub why: Option<String>,
-    /// Of `custody.export`: what was handed out.
+    /// Of `custody.export` and `custody.report`: what was handed out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub export: Option<Export>,
     /// Of an act of custody: what it is about.
@@ -344,15 +348,18 @@ impl Erase {
     }
 }
 
-/// What a bundle has.
+/// What a bundle or a report has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
-    /// SHA-256 of the bundle's `manifest-sha256.txt`.
+    /// SHA-256 of the bundle's `manifest-sha256.txt`, or of the report's `SHA256SUMS`.
     pub manifest: Hash,
     /// What was asked for; redacted.
     pub selection: BTreeMap<String, String>,
     /// How many exchanges the bundle has.
     pub exchanges: u64,
+    /// SHA-256 of the page that shows the bundle, without the copy of it that the page has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub page: Option<Hash>,
 }
 
 /// The last entry of the session before.
@@ -803,6 +810,12 @@ fn refuse_duplicates(bytes: &[u8]) -> Result<(), EntryError> {
         Err(_) if found => Err(EntryError::Duplicate),
         Err(_) => Err(EntryError::Malformed),
     }
+}
+
+/// A JSON object that every reader reads alike.
+pub(crate) fn parse_unambiguous(bytes: &[u8]) -> Option<serde_json::Value> {
+    refuse_duplicates(bytes).ok()?;
+    serde_json::from_slice(bytes).ok().filter(serde_json::Value::is_object)
 }
 
 /// Walks any value. Sets the flag, and fails, at a member that occurs twice.

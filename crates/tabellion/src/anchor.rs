@@ -69,6 +69,13 @@ enum Service {
     OpenTimestamps,
 }
 
+impl Settings {
+    /// The file of the root certificates that an authority's own must lead to.
+    pub(crate) fn roots(&self) -> Option<&std::path::Path> {
+        self.roots.as_deref()
+    }
+}
+
 /// The members of a `[[anchor]]`.
 pub(crate) const KEYS: [&str; 9] =
     ["name", "kind", "url", "roots", "policy", "calendars", "every_s", "timeout_s", "tolerance_s"];

@@ -50,6 +50,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Keyring,
     },
+    /// Write the page that shows and checks any bundle, in a browser, without a network
+    Page(PageArgs),
     /// Cosign other people's logs, as long as they only grow
     Witness(WitnessArgs),
     /// Have the newest checkpoint anchored now, by every configured authority
@@ -312,6 +314,9 @@ pub(crate) struct ExportArgs {
     /// Prove against this older checkpoint instead of the newest
     #[arg(long, value_name = "F")]
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Also prove that the log extends this older checkpoint (or that of a proof, or of an earlier bundle); may be repeated
+    #[arg(long, value_name = "F")]
+    pub(crate) older: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -389,6 +394,46 @@ pub(crate) enum Keyring {
         #[command(flatten)]
         log: LogArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// This exchange alone
+    #[arg(long, value_name = "ID", conflicts_with_all = ["case", "upstream"])]
+    pub(crate) id: Option<String>,
+    /// The exchanges of this case
+    #[arg(long)]
+    pub(crate) case: Option<String>,
+    /// All exchanges of this upstream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Option<String>,
+    /// Of these only those of this operation, such as "POST /v1/chat/completions"
+    #[arg(long)]
+    pub(crate) operation: Option<String>,
+    /// Of these only those that asked for this model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Requests not before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Requests before this time (RFC 3339, or a date)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// A new directory for the report
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Why it is made; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Write it here [default: standard output]
+    #[arg(short, long, value_name = "F.html")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -644,6 +689,8 @@ pub(crate) struct CaseArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaseCommand {
+    /// Report on one decision of a model, or on all of a route and period, with rows for a statistician
+    Report(ReportArgs),
     /// Open a case
     Open {
         /// What it is called, as in the header x-tabellion-case

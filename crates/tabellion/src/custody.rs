@@ -62,7 +62,9 @@ pub(crate) struct Act {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum What {
     /// Hand out a bundle.
-    Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
+    Export { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64, page: Hash },
+    /// Make a report. `manifest` is of the list of its files.
+    Report { manifest: Hash, selection: BTreeMap<String, String>, exchanges: u64 },
     /// Issue a key. Whoever draws it sends its hash, or the public key of one that signs.
     KeyIssue {
         key: String,
@@ -171,6 +173,7 @@ impl Act {
     fn kind(&self) -> Kind {
         match self.what {
             What::Export { .. } => Kind::Export,
+            What::Report { .. } => Kind::Report,
             What::KeyIssue { .. } => Kind::KeyIssue,
             What::KeyRevoke { .. } => Kind::KeyRevoke,
             What::HoldPlace { .. } => Kind::HoldPlace,
@@ -213,9 +216,14 @@ impl Act {
             texts.map(|(name, value)| (draft.label(notary, name), draft.label(notary, value))).collect()
         };
         match &self.what {
-            What::Export { manifest, selection, exchanges } => {
+            What::Export { manifest, selection, exchanges, page } => {
                 let selection = labels(&mut draft, selection);
-                draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
+                let page = Some(*page);
+                draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges, page });
+            }
+            What::Report { manifest, selection, exchanges } => {
+                let selection = labels(&mut draft, selection);
+                draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges, page: None });
             }
             What::KeyIssue { key, role, holder, sha256, public, expires, upstreams } => {
                 let holder = draft.label(notary, holder.trim());

@@ -51,6 +51,8 @@ fn help_lists_every_command() {
         "reveal",
         "erase",
         "keyring",
+        "case",
+        "page",
         "anchor",
         "witness",
         "mirror",

@@ -1,6 +1,6 @@
 //! What `tabellion verify` says of anchors, and whom it asks about Bitcoin blocks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -36,27 +36,10 @@ pub(super) fn check(
     key: Option<&VerifierKey>,
     args: &VerifyArgs,
 ) -> Result<Anchors, Failure> {
-    let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))
-    };
-    let roots = match &args.tsa_roots {
-        Some(path) => Some(
-            Roots::parse(&read(path)?)
-                .map_err(|error| Failure::usage(format!("{} has no roots", path.display())).because(error))?,
-        ),
-        None => None,
-    };
+    let roots = roots(args)?;
+    let headers = headers(args)?;
     let no_policy = || Failure::usage("--tsa-policy must be an object identifier, such as 1.3.6.1.4.1.32473.1");
     let policy = args.tsa_policy.as_deref().map(|text| Policy::parse(text).ok_or_else(no_policy)).transpose()?;
-    let mut headers = Vec::new();
-    for path in &args.bitcoin_header {
-        let bytes = read(path)?;
-        let header = std::str::from_utf8(&bytes).ok().and_then(BlockHeader::parse_hex);
-        headers.push(header.ok_or_else(|| {
-            Failure::usage(format!("{} is no block header", path.display())).hint("it must be 160 hexadecimal digits")
-        })?);
-    }
     let node = args.bitcoin_node.as_deref().map(Node::new).transpose()?;
     let ask = |height: u64| node.as_ref().map_or(Err("there is no node".to_owned()), |node| node.header(height));
     let trust = Trust {
@@ -72,6 +55,31 @@ pub(super) fn check(
     };
     anchors::check(&DirectorySource(directory.to_owned()), key, &trust)
         .map_err(|error| Failure::environment("the anchors cannot be read").because(error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))
+}
+
+/// The roots of authorities that were given.
+pub(super) fn roots(args: &VerifyArgs) -> Result<Option<Roots>, Failure> {
+    let parse = |path: &PathBuf| {
+        Roots::parse(&read(path)?)
+            .map_err(|error| Failure::usage(format!("{} has no roots", path.display())).because(error))
+    };
+    args.tsa_roots.as_ref().map(parse).transpose()
+}
+
+/// The block headers that were given.
+pub(super) fn headers(args: &VerifyArgs) -> Result<Vec<BlockHeader>, Failure> {
+    let parse = |path: &PathBuf| {
+        let bytes = read(path)?;
+        let header = std::str::from_utf8(&bytes).ok().and_then(BlockHeader::parse_hex);
+        header.ok_or_else(|| {
+            Failure::usage(format!("{} is no block header", path.display())).hint("it must be 160 hexadecimal digits")
+        })
+    };
+    args.bitcoin_header.iter().map(parse).collect()
 }
 
 /// At most so many statements of each kind, the newest; all of them are in the JSON report.

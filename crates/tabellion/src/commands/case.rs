@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Log, search};
+use super::{Log, report, search};
 use crate::chains::{self, Link};
 use crate::cli::{CaseArgs, CaseCommand, LogArgs};
 use crate::custody::{self, Act, What};
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &CaseArgs) -> Ended {
             }
             Ok(ExitCode::SUCCESS)
         }
+        CaseCommand::Report(args) => report::run(args),
         CaseCommand::Custody { case, json, log } => {
             let log = Log::open(log)?;
             let links = chains::chain(&log, &search::redacted(&log, case)?)?;

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tabellion_audit::{DirectorySource, Options, Report, verify_proof};
-use tabellion_evidence::bundle::{Files, verify as verify_bundle};
+use tabellion_evidence::bundle::{Files, Trust, unpack, verify as verify_bundle};
 use tabellion_evidence::entry;
 use tabellion_evidence::note::VerifierKey;
 use tabellion_ledger::{LedgerError, Reader};
@@ -31,7 +31,7 @@ use tabellion_vault::Reading;
 use tokio::net::TcpListener;
 
 use super::serve::wait_for_signal;
-use super::{Log, bundle, export, reveal, search};
+use super::{Log, export, reveal, search};
 use crate::cli::{DemoArgs, ExportArgs, LogArgs};
 use crate::config::{Config, DEFAULTS};
 use crate::failure::Failure;
@@ -662,12 +662,15 @@ impl<'a> Demo<'a> {
             output: path.clone(),
             reason: Some("file 77".to_owned()),
             checkpoint: None,
+            older: Vec::new(),
             log: LogArgs { config: None, data: None },
         };
         // It asks the server, which runs here.
         let exported = tokio::task::block_in_place(|| export::export(&self.log, &args))?;
-        let files = bundle::unpack(&record::read(&path)?).map_err(Failure::internal)?;
-        let verified = |files: &Files| verify_bundle(files, std::slice::from_ref(&self.vkey)).problems.is_empty();
+        let files = unpack(&record::read(&path)?)
+            .map_err(|error| Failure::internal("the bundle cannot be unpacked").because(error))?;
+        let trust = Trust { keys: vec![self.vkey.clone()], ..Trust::default() };
+        let verified = |files: &Files| verify_bundle(files, &trust).problems.is_empty();
         stage
             .expect(
                 verified(&files) && exported.exchanges > 0,

@@ -1,22 +1,28 @@
 //! `tabellion export`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tabellion_evidence::bundle::{self, Contents, Files};
+use tabellion_evidence::Verified;
+use tabellion_evidence::anchor::{self, Name};
+use tabellion_evidence::bundle::completeness::{Completeness, Session};
+use tabellion_evidence::bundle::{self, Contents, Files, TreeProof, Trust, graph};
 use tabellion_evidence::checkpoint::{self, Checkpoint};
-use tabellion_evidence::entry::{Entry, Heading, Kind, Manifest};
+use tabellion_evidence::entry::{Entry, Kind, Manifest};
+use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
+use tabellion_evidence::sessions::{DeclaredGap, Rules, Said, Sessions};
 use tabellion_evidence::tile;
 use tabellion_evidence::tree::{self, Hash, sha256};
-use tabellion_ledger::Catalog;
+use tabellion_ledger::{Catalog, ReceiptSigner};
 use tabellion_search::Query;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use super::{Log, search};
+use super::verify::kept_checkpoint;
+use super::{Log, page, search};
 use crate::cli::ExportArgs;
 use crate::custody::{self, Act, What};
 use crate::failure::Failure;
@@ -65,13 +71,15 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
     let catalog = log.catalog()?;
     let (selection, exchanges) = select(args, log, &catalog)?;
     let head = Head::of(log, args.checkpoint.as_deref())?;
-    let (mut files, contents) = payload(log, &catalog, &head, selection.clone(), exchanges)?;
+    let older = older(log, &head, &args.older)?;
+    let (mut files, contents) = payload(log, &catalog, &head, selection.clone(), exchanges, older)?;
     let manifest = bundle::manifest(files.iter().filter(|(path, _)| bundle::is_payload(path)));
     let manifest_hash = sha256(&manifest);
     let count = contents.exchanges.len() as u64;
     files.insert(bundle::MANIFEST.to_owned(), manifest.into_bytes());
 
-    let what = What::Export { manifest: manifest_hash, selection, exchanges: count };
+    let program = page::program();
+    let what = What::Export { manifest: manifest_hash, selection, exchanges: count, page: sha256(&program) };
     let act = Act { actor: custody::operator(), why: args.reason.clone(), approval: None, what };
     let index = custody::record(&log.config, &log.reader, act)?.entry;
 
@@ -84,10 +92,10 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
     let hashes: String = hashes.iter().map(|hash| hash.to_base64() + "\n").collect();
     files.insert(bundle::EXPORT_CONSISTENCY.to_owned(), hashes.into_bytes());
     files.insert(bundle::EXPORT_PROOF.to_owned(), proof.to_text().into_bytes());
-    add_tags(&mut files, &head, &contents);
+    add_tags(&mut files, &head, &contents, &program)?;
 
     // What is handed out is checked first, as whoever receives it will.
-    let checked = bundle::verify(&files, &log.reader.vkeys()?);
+    let checked = bundle::verify(&files, &Trust { keys: log.reader.vkeys()?, ..Trust::default() });
     if let Some(problem) = checked.problems.first() {
         return Err(Failure::evidence(format!("the bundle would not verify: {problem}"))
             .hint("run `tabellion verify`: the log may be damaged"));
@@ -99,7 +107,7 @@ pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> 
 /// The tree head that the proofs lead to.
 struct Head {
     note: Vec<u8>,
-    checkpoint: Checkpoint,
+    checkpoint: Verified<Checkpoint>,
 }
 
 impl Head {
@@ -109,10 +117,27 @@ impl Head {
             Some(path) => std::fs::read(path)
                 .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?,
         };
+        Self::parse(log, note)
+    }
+
+    fn parse(log: &Log, note: Vec<u8>) -> Result<Self, Failure> {
         let checkpoint = checkpoint::verify(&note, &log.reader.vkey()?)
             .map_err(|error| Failure::evidence("the checkpoint is not one of this log's").because(error))?;
-        Ok(Self { note, checkpoint: checkpoint.into_inner() })
+        Ok(Self { note, checkpoint })
     }
+}
+
+/// The older tree heads that somebody kept: checkpoints, and those of proofs and of earlier bundles. By their sizes.
+fn older(log: &Log, head: &Head, paths: &[PathBuf]) -> Result<BTreeMap<u64, Head>, Failure> {
+    let mut found = BTreeMap::new();
+    for path in paths {
+        let older = Head::parse(log, kept_checkpoint(path)?)?;
+        if older.checkpoint.size > head.checkpoint.size {
+            return Err(Failure::usage(format!("{} is newer than what the bundle is of", path.display())));
+        }
+        found.insert(older.checkpoint.size, older);
+    }
+    Ok(found)
 }
 
 /// What is asked for, as it goes on the record, and the exchanges that it is.
@@ -158,8 +183,11 @@ fn payload(
     head: &Head,
     selection: BTreeMap<String, String>,
     mut exchanges: Vec<bundle::Exchange>,
+    older: BTreeMap<u64, Head>,
 ) -> Result<(Files, Contents), Failure> {
-    let mut payload = Payload { log, catalog, head, files: Files::new(), bytes: 0 };
+    let signer = ReceiptSigner::open(&log.config.keys())?;
+    let (files, entries) = (Files::new(), BTreeMap::new());
+    let mut payload = Payload { log, catalog, head, signer, files, entries, bytes: 0 };
     let size = head.checkpoint.size;
     exchanges.retain(|exchange| exchange.request < size);
     for exchange in &mut exchanges {
@@ -170,46 +198,139 @@ fn payload(
             let entry = payload.add_entry(index)?;
             readable.push_str(&format!("\n{side}, entry {index}, {}\n", entry.time));
             payload.add_content(&entry, &mut readable)?;
+            payload.entries.insert(index, entry);
         }
         payload.add(format!("data/readable/{}.txt", exchange.exchange), readable.into_bytes())?;
     }
-    let custody = custody_entries(log, size)?;
-    let mut lines = String::new();
+    let (custody, completeness) = read_all(log, size)?;
     for &index in &custody {
-        payload.add_entry(index)?;
-        let entry = &payload.files[&bundle::entry_path(index)];
-        lines.push_str(&format!("{{\"index\":{index},\"entry\":{}}}\n", String::from_utf8_lossy(entry)));
+        let entry = payload.add_entry(index)?;
+        payload.entries.insert(index, entry);
     }
-    payload.add("data/custody.jsonl".to_owned(), lines.into_bytes())?;
-    let contents = Contents { v: bundle::VERSION, selection, exchanges, custody };
+    let lines =
+        bundle::custody_lines(custody.iter().map(|&index| (index, &*payload.files[&bundle::entry_path(index)])));
+    payload.add(bundle::CUSTODY.to_owned(), lines.into_bytes())?;
+    payload.add(bundle::COMPLETENESS.to_owned(), completeness.to_json())?;
+    for (size, older) in &older {
+        payload.add_older(*size, older)?;
+    }
+    let anchors = payload.add_anchors(&exchanges)?;
+    let older = older.into_keys().collect();
+    let contents = Contents { v: bundle::VERSION, selection, exchanges, custody, older, anchors };
+    let graph = graph::write(&contents, &payload.entries, &payload.files);
+    payload.add(bundle::GRAPH.to_owned(), graph)?;
     let text = serde_json::to_vec_pretty(&contents)
         .map_err(|error| Failure::internal("cannot write the contents").because(error))?;
     payload.add(bundle::CONTENTS.to_owned(), text)?;
     payload.add(bundle::CHECKPOINT.to_owned(), head.note.clone())?;
     let keys: String = log.reader.vkeys()?.iter().map(|key| format!("{key}\n")).collect();
     payload.add(bundle::VKEY.to_owned(), keys.into_bytes())?;
+    payload.add(bundle::POLICY.to_owned(), policy(log, head)?.into_bytes())?;
     Ok((payload.files, contents))
 }
 
-/// The custody entries of a log of `size` entries. Heartbeats say that nothing happened.
-fn custody_entries(log: &Log, size: u64) -> Result<Vec<u64>, Failure> {
-    let mut found = Vec::new();
-    for number in 0..size.div_ceil(tile::WIDTH) {
-        for (index, entry) in (number * tile::WIDTH..).zip(log.reader.entries(number, size)?) {
-            let kind = Heading::parse(&entry).map(|heading| heading.kind);
-            if kind.is_ok_and(|kind| kind.as_str().starts_with("custody.") && kind != Kind::Heartbeat) {
-                found.push(index);
-            }
+/// The exporter's trust policy: the log's keys, the configured witnesses, and how many of them the log wants. (C2SP
+/// `tlog-policy`.) A tree head that lacks them is handed out all the same, under a policy that says so and asks for none.
+fn policy(log: &Log, head: &Head) -> Result<String, Failure> {
+    let mut text: String = log.reader.vkeys()?.iter().map(|key| format!("log {key}\n")).collect();
+    let mut groups = Vec::new();
+    for witness in &log.config.witness {
+        let keys = witness.keys().unwrap_or_default();
+        let mut members = Vec::new();
+        for (nth, key) in keys.iter().enumerate() {
+            let name = if keys.len() == 1 { witness.name.clone() } else { format!("{}/{}", witness.name, nth + 1) };
+            text.push_str(&format!("witness {name} {key} {}\n", witness.url));
+            members.push(name);
+        }
+        groups.extend(one_of(&mut text, &format!("{}/any", witness.name), "any", &members));
+    }
+    let need = log.config.witnesses.quorum;
+    let none = format!("{text}quorum none\n");
+    if need == 0 || need > groups.len() {
+        return Ok(none);
+    }
+    let Some(member) = one_of(&mut text, "/enough", &need.to_string(), &groups) else { return Ok(none) };
+    text.push_str(&format!("quorum {member}\n"));
+    let decided = Policy::parse(text.as_bytes())
+        .map_err(|error| Failure::internal("the policy cannot be read").because(error))?
+        .decide(&head.note)
+        .map_err(|error| Failure::evidence("a cosignature of the checkpoint is wrong").because(error))?;
+    if decided.quorum {
+        return Ok(text);
+    }
+    ui::note(format!(
+        "note: the checkpoint does not have the cosignatures of {need} witnesses, so the bundle's policy asks for none"
+    ));
+    Ok(format!("# The log wants {need} of its witnesses to cosign. This tree head does not have that.\n{none}"))
+}
+
+/// Writes a group, if one is needed, and returns what stands for it.
+fn one_of(text: &mut String, name: &str, need: &str, members: &[String]) -> Option<String> {
+    match members {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => {
+            text.push_str(&format!("group {name} {need} {}\n", several.join(" ")));
+            Some(name.to_owned())
         }
     }
-    Ok(found)
+}
+
+/// Reads the whole log of `size` entries: the custody entries, and what the numbers come to. Heartbeats, which say that
+/// nothing happened, are counted, not listed.
+fn read_all(log: &Log, size: u64) -> Result<(Vec<u64>, Completeness), Failure> {
+    let key = log.reader.vkey()?.to_string();
+    let rules = Rules { key: Some(tabellion_evidence::audit::Name::of(&key)), ..Rules::default() };
+    let mut fold = Sessions::new(rules);
+    let mut wrong = Vec::new();
+    let mut sessions: BTreeMap<String, Session> = BTreeMap::new();
+    let (mut custody, mut gaps) = (Vec::new(), Vec::new());
+    let (mut unnumbered, mut exchanges) = (0, 0);
+    for number in 0..size.div_ceil(tile::WIDTH) {
+        for (index, bytes) in (number * tile::WIDTH..).zip(log.reader.entries(number, size)?) {
+            let entry = Entry::parse(&bytes).map_err(|error| {
+                Failure::evidence(format!("entry {index} cannot be read")).because(error).hint("run `tabellion verify`")
+            })?;
+            fold.take(index, &Said::of(&entry), &mut |found| wrong.push(found.to_string()));
+            exchanges += u64::from(entry.kind == Kind::Request);
+            if let Some(gap) = entry.gap.as_ref().filter(|_| entry.kind == Kind::Gap) {
+                gaps.push(DeclaredGap { entry: index, reason: gap.reason.clone(), count: gap.count });
+            }
+            if entry.kind.as_str().starts_with("custody.") && entry.kind != Kind::Heartbeat {
+                custody.push(index);
+            }
+            let (Some(producer), Some(seq)) = (entry.producer, entry.seq) else {
+                unnumbered += 1;
+                continue;
+            };
+            let session = sessions.entry(producer.clone()).or_insert(Session {
+                producer,
+                first: index,
+                last: index,
+                entries: 0,
+                number_max: 0,
+                stopped: false,
+            });
+            session.last = index;
+            session.entries += 1;
+            session.number_max = session.number_max.max(seq);
+            session.stopped |= entry.kind == Kind::Stop;
+        }
+    }
+    fold.finish(&mut |found| wrong.push(found.to_string()));
+    let mut sessions: Vec<Session> = sessions.into_values().collect();
+    sessions.sort_unstable_by_key(|session| session.first);
+    let report = Completeness { v: bundle::VERSION, size, unnumbered, sessions, gaps, wrong, exchanges };
+    Ok((custody, report))
 }
 
 struct Payload<'a> {
     log: &'a Log,
     catalog: &'a Catalog,
     head: &'a Head,
+    signer: ReceiptSigner,
     files: Files,
+    entries: BTreeMap<u64, Entry>,
     bytes: usize,
 }
 
@@ -233,9 +354,91 @@ impl Payload<'_> {
         let proof = Proof { extra: Some(bytes.clone()), index, hashes, checkpoint };
         let entry =
             Entry::parse(&bytes).map_err(|error| Failure::evidence("an entry cannot be read").because(error))?;
+        if size > 1 {
+            let receipt = self
+                .signer
+                .inclusion(&proof, &bytes, &entry.id)
+                .map_err(|error| Failure::evidence("there is no receipt for an entry").because(error))?;
+            self.add(bundle::receipt_path(index), receipt)?;
+        }
         self.add(bundle::entry_path(index), bytes)?;
         self.add(bundle::proof_path(index), proof.to_text().into_bytes())?;
         Ok(entry)
+    }
+
+    /// Adds how the tree of so many entries became that of the head.
+    fn add_tree(&mut self, size: u64) -> Result<(), Failure> {
+        let (head, tiles) = (self.head.checkpoint.size, self.log.reader.tiles());
+        let damaged = |error| Failure::evidence("the tiles cannot be used").because(error);
+        let root = tree::root(size, head, &tiles).map_err(damaged)?;
+        let hashes = tree::consistency_proof(size, head, &tiles).map_err(damaged)?;
+        self.add(bundle::tree_path(size), TreeProof { root, hashes }.to_text().into_bytes())
+    }
+
+    fn add_older(&mut self, size: u64, older: &Head) -> Result<(), Failure> {
+        self.add_tree(size)?;
+        if size > 0 && size < self.head.checkpoint.size {
+            let hashes = tree::consistency_proof(size, self.head.checkpoint.size, &self.log.reader.tiles())
+                .map_err(|error| Failure::evidence("the tiles cannot be used").because(error))?;
+            let receipt =
+                self.signer.consistency(&older.checkpoint, &self.head.checkpoint, &hashes).map_err(|error| {
+                    Failure::evidence(format!("the log does not extend its checkpoint of {size} entries"))
+                        .because(error)
+                })?;
+            self.add(bundle::older_receipt_path(size), receipt)?;
+        }
+        self.add(bundle::older_path(size), older.note.clone())
+    }
+
+    /// Adds the anchors that say most of the exchanges: of each kind the last before the first of them, for each entry the
+    /// first that is about it, and the newest. Returns their names.
+    fn add_anchors(&mut self, exchanges: &[bundle::Exchange]) -> Result<Vec<String>, Failure> {
+        let store = self.log.reader.store();
+        let files = store.list(anchor::DIRECTORY).map_err(tabellion_ledger::LedgerError::from)?;
+        let head = self.head.checkpoint.size;
+        let mut names: Vec<Name> = files.iter().filter_map(|file| Name::parse(file)).collect();
+        names.retain(|name| name.size <= head);
+        names.sort_unstable();
+        let indices: BTreeSet<u64> =
+            exchanges.iter().flat_map(|one| std::iter::once(one.request).chain(one.response)).collect();
+        let mut chosen: BTreeSet<Name> = BTreeSet::new();
+        let kinds: BTreeSet<_> = names.iter().map(|name| name.kind).collect();
+        for kind in kinds {
+            let of_kind: Vec<Name> = names.iter().filter(|name| name.kind == kind).copied().collect();
+            let after = |index: u64| of_kind.partition_point(|name| name.size <= index);
+            for &index in &indices {
+                chosen.extend(of_kind.get(after(index)));
+            }
+            if let Some(&first) = indices.first() {
+                chosen.extend(after(first).checked_sub(1).and_then(|at| of_kind.get(at)));
+            }
+            chosen.extend(of_kind.last());
+        }
+        let mut added = Vec::new();
+        for name in chosen {
+            // One that was listed and is gone is no evidence.
+            let Some(bytes) =
+                self.log.reader.store().read(&name.path()).map_err(tabellion_ledger::LedgerError::from)?
+            else {
+                continue;
+            };
+            self.add(bundle::anchor_path(&name.to_string()), bytes)?;
+            if !self.files.contains_key(&bundle::tree_path(name.size)) {
+                self.add_tree(name.size)?;
+            }
+            added.push(name.to_string());
+        }
+        let mut roots = Vec::new();
+        for path in self.log.config.anchor.iter().filter_map(|anchor| anchor.roots()) {
+            let pem = std::fs::read(path)
+                .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?;
+            roots.extend(pem);
+            roots.push(b'\n');
+        }
+        if !added.is_empty() && !roots.is_empty() {
+            self.add(bundle::ROOTS.to_owned(), roots)?;
+        }
+        Ok(added)
     }
 
     /// Adds the parts that an entry names, and their text to what is for reading.
@@ -304,7 +507,7 @@ fn filled(template: &str, facts: &[(&str, String)]) -> String {
 }
 
 /// Adds everything that is not payload.
-fn add_tags(files: &mut Files, head: &Head, contents: &Contents) {
+fn add_tags(files: &mut Files, head: &Head, contents: &Contents, program: &str) -> Result<(), Failure> {
     let facts = facts(head, contents, sha256(&files[bundle::MANIFEST]));
     let payload = files.iter().filter(|(path, _)| bundle::is_payload(path));
     let (count, bytes) = payload.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes.len()));
@@ -322,28 +525,38 @@ fn add_tags(files: &mut Files, head: &Head, contents: &Contents) {
         files.insert(format!("drafts/{name}"), filled(draft, &facts).into_bytes());
     }
     files.insert("verify.py".to_owned(), VERIFIER.as_bytes().to_vec());
+    files.insert(bundle::PAGE.to_owned(), page::of(program, files)?.into_bytes());
     let tags = bundle::manifest(files.iter().filter(|(path, _)| !bundle::is_payload(path)));
     files.insert(bundle::TAG_MANIFEST.to_owned(), tags.into_bytes());
+    Ok(())
 }
 
 /// The same files make the same bytes: in the order of their names, without times.
-fn write_zip(output: &Path, files: &Files) -> Result<(), Failure> {
-    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or("bundle");
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {error}", output.display()));
+pub(super) fn zip_of<'a>(
+    directory: &str,
+    files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>,
+) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::internal(format!("cannot make a zip file: {error}"));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
         .unix_permissions(0o644);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (path, bytes) in files {
-        zip.start_file(format!("{name}/{path}"), options).map_err(|error| failed(&error))?;
+        zip.start_file(format!("{directory}/{path}"), options).map_err(|error| failed(&error))?;
         zip.write_all(bytes).map_err(|error| failed(&error))?;
     }
-    let bytes = zip.finish().map_err(|error| failed(&error))?.into_inner();
+    zip.finish().map(Cursor::into_inner).map_err(|error| failed(&error))
+}
+
+fn write_zip(output: &Path, files: &Files) -> Result<(), Failure> {
+    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or("bundle");
+    let bytes = zip_of(name, files.iter())?;
+    let failed =
+        |error: std::io::Error| Failure::environment(format!("cannot write {}", output.display())).because(error);
     // Whole or not at all.
     let partial = output.with_extension("zip.partial");
-    let mut file = std::fs::File::create(&partial).map_err(|error| failed(&error))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
-    std::fs::rename(&partial, output).map_err(|error| failed(&error))
+    let mut file = std::fs::File::create(&partial).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&partial, output).map_err(failed)
 }

@@ -16,8 +16,10 @@ mod hold;
 mod key;
 mod keyring;
 mod mirror;
+mod page;
 mod prove;
 mod receipt;
+mod report;
 mod reveal;
 pub(crate) mod search;
 pub(crate) mod serve;
@@ -56,6 +58,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Reveal(args) => reveal::run(&args),
         Command::Erase(args) => erase::run(&args),
         Command::Keyring { what } => keyring::run(&what),
+        Command::Page(args) => page::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
         Command::Mirror(args) => mirror::run(&args),

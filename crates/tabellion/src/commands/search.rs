@@ -84,7 +84,7 @@ fn query(args: &SearchArgs, log: &Log) -> Result<Option<Query>, Failure> {
 }
 
 /// A time as entries have it, or the beginning of one.
-fn utc(option: &str, time: &str) -> Result<String, Failure> {
+pub(super) fn utc(option: &str, time: &str) -> Result<String, Failure> {
     if let Ok(timestamp) = time.parse::<jiff::Timestamp>() {
         return Ok(format!("{timestamp:.6}"));
     }

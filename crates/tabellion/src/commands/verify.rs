@@ -135,9 +135,13 @@ fn kept_state(path: &Path) -> Result<Option<State>, Failure> {
     })
 }
 
-/// The checkpoint in a file, or that of the proof in it.
-fn kept_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The checkpoint in a file, or that of the proof or the bundle in it.
+pub(super) fn kept_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read(path)?;
+    if bytes.starts_with(bundle::ZIP_MAGIC) {
+        return bundle::checkpoint_of(&bytes)
+            .map_err(|why| Failure::usage(format!("{} has no checkpoint: {why}", path.display())));
+    }
     if !bytes.starts_with(PROOF_MAGIC) {
         return Ok(bytes);
     }
@@ -166,8 +170,7 @@ fn proof(path: &Path, mut options: Options, config: &Config, args: &VerifyArgs) 
         return ended(&report, args);
     }
     if bytes.starts_with(bundle::ZIP_MAGIC) {
-        let keys: Vec<_> = options.vkey.into_iter().chain(options.vkeys_beside).collect();
-        return bundle::run(path, &bytes, &keys, args.json);
+        return bundle::run(path, &bytes, options, args);
     }
     let is_statement = cose::is_statement(&bytes);
     if !bytes.starts_with(PROOF_MAGIC) && is_statement.is_none() {
@@ -290,17 +293,20 @@ pub(crate) fn print(report: &Report) -> Result<(), Failure> {
     if let Some(entry) = completeness.quiet_before {
         ui::result(format!("silence   {} s at most, before entry {entry}", completeness.quiet_seconds_max))?;
     }
-    sections(&report.proved, &report.contradicted, report.problems_more, &report.unchecked)?;
+    let mut problems: Vec<String> = report.contradicted.iter().map(|problem| format!("PROBLEM   {problem}")).collect();
+    if report.problems_more > 0 {
+        problems.push(format!("PROBLEM   and {} more", report.problems_more));
+    }
+    sections(texts(&report.proved), problems, texts(&report.unchecked))?;
     ui::result(verdict(report.verified))
 }
 
+fn texts(statements: &[Statement]) -> Vec<String> {
+    statements.iter().map(|statement| statement.text.clone()).collect()
+}
+
 /// What is so, what cannot be so, and what nobody knows.
-fn sections(
-    proved: &[Statement],
-    contradicted: &[Problem],
-    contradicted_more: u64,
-    unchecked: &[Statement],
-) -> Result<(), Failure> {
+pub(super) fn sections(proved: Vec<String>, contradicted: Vec<String>, unchecked: Vec<String>) -> Result<(), Failure> {
     let section = |name: &str, lines: Vec<String>| -> Result<(), Failure> {
         ui::result(format!("\n{name}"))?;
         if lines.is_empty() {
@@ -308,14 +314,9 @@ fn sections(
         }
         lines.iter().try_for_each(|line| ui::result(format!("  {}", ui::plain(line))))
     };
-    let texts = |statements: &[Statement]| statements.iter().map(|statement| statement.text.clone()).collect();
-    section("proved", texts(proved))?;
-    let mut problems: Vec<String> = contradicted.iter().map(|problem| format!("PROBLEM   {problem}")).collect();
-    if contradicted_more > 0 {
-        problems.push(format!("PROBLEM   and {contradicted_more} more"));
-    }
-    section("contradicted", problems)?;
-    section("could not be checked", texts(unchecked))?;
+    section("proved", proved)?;
+    section("contradicted", contradicted)?;
+    section("could not be checked", unchecked)?;
     ui::result("")
 }
 
@@ -332,7 +333,8 @@ fn print_proof(report: &ProofReport) -> Result<(), Failure> {
     text("exchange", report.exchange.clone())?;
     text("time", report.time.clone())?;
     print_witnesses(&report.cosignatures, report.quorum)?;
-    sections(&report.proved, &report.contradicted, 0, &report.unchecked)?;
+    let problems = report.contradicted.iter().map(|problem| format!("PROBLEM   {problem}")).collect();
+    sections(texts(&report.proved), problems, texts(&report.unchecked))?;
     ui::result(verdict(report.verified))
 }
 
