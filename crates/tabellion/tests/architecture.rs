@@ -19,8 +19,21 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
 ];
 
 /// What the pure crates must not depend on: whatever has I/O, time, randomness, threads or logging.
-const NOT_PURE: [&str; 13] =
-    ["getrandom", "hyper", "jiff", "log", "rand", "rayon", "rusqlite", "rustix", "time", "tokio", "tracing", "ureq", "zip"];
+const NOT_PURE: [&str; 13] = [
+    "getrandom",
+    "hyper",
+    "jiff",
+    "log",
+    "rand",
+    "rayon",
+    "rusqlite",
+    "rustix",
+    "time",
+    "tokio",
+    "tracing",
+    "ureq",
+    "zip",
+];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

@@ -59,10 +59,12 @@ pub fn unpack(bytes: &[u8]) -> Result<Files, UnpackError> {
         let content = match entry.compression_method() {
             CompressionMethod::STORE if packed.len() <= left => packed.to_vec(),
             CompressionMethod::STORE => return Err(UnpackError::TooLarge),
-            CompressionMethod::DEFLATE => decompress_to_vec_with_limit(packed, left).map_err(|error| match error.status {
-                TINFLStatus::HasMoreOutput => UnpackError::TooLarge,
-                _ => DAMAGED,
-            })?,
+            CompressionMethod::DEFLATE => {
+                decompress_to_vec_with_limit(packed, left).map_err(|error| match error.status {
+                    TINFLStatus::HasMoreOutput => UnpackError::TooLarge,
+                    _ => DAMAGED,
+                })?
+            }
             _ => return Err(DAMAGED),
         };
         if content.len() as u64 != entry.uncompressed_size_hint() || crc32(&content) != entry.crc32() {
