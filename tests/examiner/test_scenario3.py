@@ -108,7 +108,7 @@ def test_the_whole_population_is_reported_with_its_completeness(house, tmp_path)
     assert list(facts["parameters"]) == ['{"model":"loan","temperature":0.2}']
     assert len(facts["policies"]) == 1 and facts["findings"]["US_SSN"] >= DECISIONS
     page = (report / "report.md").read_text()
-    assert re.search(rf"\*\*All {DECISIONS} exchanges of this selection .* none missing\.\*\*", page), page
+    assert re.search(rf"\*\*{DECISIONS} exchanges of this selection: all whose .* none missing\.\*\*", page), page
     run("sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS", cwd=report)
     run(TABELLION, "verify", "record.tlog-proof", "--vkey", key, cwd=report)
     proof = (report / "record.tlog-proof").read_text()

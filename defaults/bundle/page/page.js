@@ -59,7 +59,8 @@
   }
 
   function text(segments) {
-    const box = element("p", null, "text");
+    const isData = segments.length > 0 && /^[[{]\n/.test(segments[0].text || "");
+    const box = element("p", null, isData ? "text data" : "text");
     for (const segment of segments) {
       if (segment.text !== undefined) { box.append(segment.text); continue; }
       const mark = element("span", null, "redacted");
@@ -143,6 +144,7 @@
     at("meaning").textContent = !report.verified
       ? "The evidence says no, in " + report.problems.length + (report.problems.length === 1 ? " place" : " places") + ", of " + what + "."
       : "Computed just now, in this page, from " + what + (keyed ? ", with the key that you gave." : ". To rely on it, give the log’s key below, as you have it from elsewhere.");
+    at("shown").textContent = own ? "What you see is this page’s own copy of the bundle." : "What you see is what you gave.";
     list("problems", report.problems, "nothing");
     list("proved", report.proved, "nothing");
     list("unchecked", report.unchecked, "nothing");
@@ -183,7 +185,7 @@
       show(report, false);
     } else if (copy) {
       const report = ask({ ...trusted(), payload: true }, copy);
-      ownManifest = report.manifest;
+      ownManifest = report.manifest || ownManifest;
       show(report, true);
     } else {
       document.documentElement.dataset.state = "waiting";

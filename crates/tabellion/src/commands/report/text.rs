@@ -11,6 +11,10 @@ fn block(text: &str) -> String {
     if lines.is_empty() { "    (nothing)\n".to_owned() } else { lines }
 }
 
+fn exchanges(count: u64) -> String {
+    if count == 1 { "1 exchange".to_owned() } else { format!("{count} exchanges") }
+}
+
 /// Text of callers within a line.
 fn inline(text: &str) -> String {
     let plain: String = crate::ui::plain(text).replace('\n', " ").replace('`', "'").replace('|', "\\|");
@@ -48,11 +52,11 @@ pub(super) fn page(selection: &Selection, head: &Checkpoint, found: &Found) -> S
         ),
     };
     let mut text = format!(
-        "# Report on {} decisions of a model\n\nSelection: {}.\n\nFrom the log `{}`: its {} entries, whose tree has the root \
+        "# Report on {} with a model\n\nSelection: {}.\n\nFrom the log `{}`: its {} entries, whose tree has the root \
          `{}`, as `checkpoint` beside this page says, signed. All of them were read and hashed for this report, and they \
          are that tree. The record of this report is an entry of the same log (`record.tlog-proof`), and commits to \
          `SHA256SUMS`.\n\n## Completeness\n\n",
-        found.rows,
+        exchanges(found.rows),
         said.join(", "),
         head.origin,
         head.size,
@@ -60,15 +64,15 @@ pub(super) fn page(selection: &Selection, head: &Checkpoint, found: &Found) -> S
     );
     if completeness.reasons.is_empty() {
         text.push_str(&format!(
-            "**All {} exchanges of this selection whose requests were recorded {period}; none missing.** Every entry of the \
-             log has a number in its session, given in the same write as its place, and no number is missing, twice or \
-             out of order; no loss is declared.",
-            found.rows
+            "**{} of this selection: all whose requests were recorded {period}, none missing.** Every entry of the log has a \
+             number in its session, given in the same write as its place, and no number is missing, twice or out of order; \
+             no loss is declared.",
+            exchanges(found.rows)
         ));
     } else {
         text.push_str(&format!(
-            "**{} exchanges of this selection were recorded {period}. It cannot be said that none is missing:**\n\n",
-            found.rows
+            "**{} of this selection, recorded {period}. It cannot be said that none is missing:**\n\n",
+            exchanges(found.rows)
         ));
         for reason in &completeness.reasons {
             text.push_str(&format!("- {}\n", inline(reason)));
