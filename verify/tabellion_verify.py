@@ -2035,7 +2035,7 @@ COMPLETENESS = record(
     {},
 )
 # What only that belongs to which something else names.
-NAMED = tuple("data/%s/" % name for name in "entries proofs receipts content checkpoints trees anchors".split())
+NAMED = tuple("data/%s/" % name for name in "entries proofs receipts content checkpoints trees anchors sealed originals".split())
 
 
 def unpack(path):
@@ -2167,7 +2167,7 @@ class Bundle:
             raise
         except Refused as error:
             return self.problem(name, error.what)
-        for check in (self.exchanges, self.custody, self.check_receipts, self.graph):
+        for check in (self.exchanges, self.originals, self.custody, self.rules, self.check_receipts, self.graph):
             self.step(check)
         for check in (self.cosigned, self.older, self.anchors, self.completeness):
             self.step(check)
@@ -2179,7 +2179,6 @@ class Bundle:
             selection=contents["selection"], exchanges=len(contents["exchanges"]), custody=len(contents["custody"])
         )
         self.notes.append("whether the log has more that was asked for, a bundle cannot show: ask for the log")
-        self.notes.append("the exact bytes are not in the bundle: whoever has them checks them with --exact and their salt")
 
     def head_of_log(self):
         name = "data/log/log.vkey"
@@ -2233,10 +2232,66 @@ class Bundle:
             "%d parts of content make the bodies that the entries commit to" % parts,
         ]
 
+    def originals(self):
+        """Sealed pieces are those that the entries name; what was opened of them is what the entries commit to."""
+        pieces, opened = 0, 0
+        indices = [n for one in self.contents["exchanges"] for n in (one["request"], one["response"]) if n is not None]
+        for index in indices:
+            entry = self.entries.get(index, {})
+            original = entry.get("original")
+            if original is None:
+                continue
+            named = list(original.get("sealed", []))
+            manifest = entry.get("content", {}).get("manifest")
+            if manifest is not None and "data/content/" + manifest in self.files:
+                named += parse_manifest(self.files["data/content/" + manifest]).get("sealed", [])
+            for piece in named:
+                name = "data/sealed/%s.age" % piece
+                # The same piece may be of several entries.
+                if name not in self.files or name in self.expected:
+                    continue
+                self.expected.add(name)
+                pieces += 1
+                # What the log has is what comes after an age file's header, which ends with the line of its MAC.
+                header = re.search(rb"\n--- [^\n]*\n", self.files[name])
+                if header is None or sha256(self.files[name][header.end() :]) != hex_hash(piece):
+                    self.problem(name, "is not the sealed piece that an entry names")
+            name = "data/originals/%d.bin" % index
+            if name in self.files:
+                opened += 1
+                self.expected.add(name)
+                salt_name = "data/originals/%d.salt" % index
+                salt = self.named(salt_name)
+                if not re.fullmatch(rb"[0-9a-f]{64}\n", salt):
+                    self.problem(salt_name, "is malformed")
+                elif sha256(bytes.fromhex(salt.decode()) + self.files[name]) != hex_hash(original["commitment"]):
+                    self.problem(name, "is not what the entry commits to with the salt beside it")
+        said = []
+        if pieces:
+            said.append("%d sealed pieces are those that the entries name; an officer's key opens them" % pieces)
+        if opened:
+            said.append("%d originals are, byte for byte, what the entries commit to" % opened)
+        else:
+            self.notes.append("the exact bytes are not in the bundle: whoever has them checks them with --exact and their salt")
+        return said
+
+    def rules(self):
+        """Keys, roles and approvals."""
+        places = re.compile(r"entry (\d+)")
+        custody = Custody(
+            lambda place, what: self.problem("data/entries/%s.json" % places.fullmatch(place)[1], what), self.key.name
+        )
+        for index in sorted(self.entries):
+            custody.take(index, self.entries[index])
+        return (
+            "every key that was used was in force, and of a role that may; every approval was signed, in time, for exactly "
+            "the act that used it"
+        )
+
     def custody(self):
         lines = b""
         for index in self.contents["custody"]:
-            self.one(index, "custody.", None)
+            self.one(index, ("custody.", "case."), None)
             data = self.files.get("data/entries/%d.json" % index, b"")
             lines += b'{"index":%d,"entry":%s}\n' % (index, data)
         if self.file("data/custody.jsonl") != lines:

@@ -18,7 +18,8 @@ use crate::anchor::TimeError;
 use crate::audit::{self, check_body};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::cose::{self, CoseError};
-use crate::entry::{Entry, EntryError, Kind, Manifest, Part};
+use crate::custody;
+use crate::entry::{Entry, EntryError, Kind, Manifest, Part, commitment};
 use crate::note::{NoteError, VerifierKey, parse_keys};
 use crate::ots::{BlockHeader, HeaderError, OtsError};
 use crate::policy::{Policy, PolicyError};
@@ -116,6 +117,29 @@ pub fn anchor_path(name: &str) -> String {
 /// A part of the redacted content.
 pub fn part_path(part: &Hash) -> String {
     format!("data/content/{part}")
+}
+
+/// Where a sealed piece lies, as an ordinary age file.
+pub fn sealed_path(piece: &Hash) -> String {
+    format!("data/sealed/{piece}.age")
+}
+
+/// Where an original lies that was opened.
+pub fn original_path(index: u64) -> String {
+    format!("data/originals/{index}.bin")
+}
+
+/// Where the salt of an opened original's commitment lies, in hexadecimal on a line.
+pub fn salt_path(index: u64) -> String {
+    format!("data/originals/{index}.salt")
+}
+
+/// What of an age file is stored in the log: what comes after its header, which ends with the line of its MAC. (age's
+/// specification, "Header".)
+fn age_payload(file: &[u8]) -> Option<&[u8]> {
+    let mac = memchr::memmem::find(file, b"\n--- ")? + 1;
+    let end = memchr::memchr(b'\n', &file[mac..])?;
+    Some(&file[mac + end + 1..])
 }
 
 /// What a payload says of itself: [`CONTENTS`].
@@ -266,6 +290,15 @@ pub enum Wrong {
     /// The completeness report contradicts what is proved.
     #[error("{0}")]
     Completeness(#[from] completeness::Contradiction),
+    /// A sealed piece is another.
+    #[error("is not the sealed piece that an entry names")]
+    SealedOfAnother,
+    /// An original, or its salt, is another.
+    #[error("is not what the entry commits to with the salt beside it")]
+    OriginalOfAnother,
+    /// An act of custody is against its rules.
+    #[error("{0}")]
+    Custody(custody::Fault),
     /// The page's program is not the one that the export's record names.
     #[error("is not the page that the record of the export names")]
     PageOfAnother,
@@ -308,6 +341,9 @@ impl Wrong {
             Self::Token(_) | Self::Ots(_) | Self::Block(_) => "anchor",
             Self::Time(_) => "anchor-time",
             Self::Completeness(_) => "completeness",
+            Self::SealedOfAnother => "sealed",
+            Self::OriginalOfAnother => "original",
+            Self::Custody(_) => "custody",
             Self::PageOfAnother => "page-of-another",
             Self::PageCopy => "page-copy",
             Self::Derived(_) => "derived",
@@ -418,7 +454,9 @@ struct Check<'a> {
 }
 
 /// What only that belongs to which something else names.
-const NAMED: [&str; 7] = [
+const NAMED: [&str; 9] = [
+    "data/sealed/",
+    "data/originals/",
     "data/entries/",
     "data/proofs/",
     "data/receipts/",
@@ -514,7 +552,9 @@ impl<'a> Check<'a> {
         };
         self.checked.selection.clone_from(&contents.selection);
         self.exchanges(&log, &contents);
+        self.originals(&contents);
         self.custody(&log, &contents);
+        self.rules(&log);
         if let (count, 0) = self.receipts {
             self.proved(self.wrongs, "receipts", format!("{count} COSE receipts prove the same of each entry"));
         }
@@ -531,10 +571,6 @@ impl<'a> Check<'a> {
         self.export(&log);
         self.checked.checkpoint = Some(log.head);
         self.unchecked("more", "whether the log has more that was asked for, a bundle cannot show: ask for the log");
-        self.unchecked(
-            "originals",
-            "the exact bytes are not in the bundle: whoever has them checks them with their salt",
-        );
     }
 
     /// The log's key, and the checkpoint that it signed.
@@ -616,12 +652,85 @@ impl<'a> Check<'a> {
         self.proved(since, "content", format!("{parts} parts of content make the bodies that the entries commit to"));
     }
 
+    /// Sealed pieces are those that the entries name; what was opened of them is what the entries commit to.
+    fn originals(&mut self, contents: &Contents) {
+        let since = self.wrongs;
+        let indices = contents.exchanges.iter().flat_map(|exchange| [Some(exchange.request), exchange.response]);
+        let (mut pieces, mut opened) = (0, 0);
+        for index in indices.flatten() {
+            let Some(original) = self.entries.get(&index).and_then(|entry| entry.original.clone()) else { continue };
+            for piece in original.sealed.into_iter().chain(self.sealed_elsewhere(index)) {
+                let path = sealed_path(&piece);
+                let Some(file) = self.files.get(&path) else { continue };
+                // The same piece may be of several entries.
+                if !self.expected.insert(path.clone()) {
+                    continue;
+                }
+                pieces += 1;
+                if age_payload(file).map(sha256) != Some(piece) {
+                    self.wrong(path, Wrong::SealedOfAnother);
+                }
+            }
+            let path = original_path(index);
+            if let Some(bytes) = self.files.get(&path) {
+                opened += 1;
+                self.expected.insert(path.clone());
+                let Some(salt) = self.named(&salt_path(index)) else { continue };
+                let mut bytes_of_salt = [0; 32];
+                let line = salt.strip_suffix(b"\n").unwrap_or_default();
+                match hex::decode_to_slice(line, &mut bytes_of_salt) {
+                    Err(_) => self.wrong(salt_path(index), Wrong::Malformed),
+                    Ok(()) if commitment(&bytes_of_salt, bytes) != original.commitment => {
+                        self.wrong(path, Wrong::OriginalOfAnother);
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        if pieces > 0 {
+            let text = format!("{pieces} sealed pieces are those that the entries name; an officer's key opens them");
+            self.proved(since, "sealed", text);
+        }
+        if opened > 0 {
+            let text = format!("{opened} originals are, byte for byte, what the entries commit to");
+            self.proved(since, "originals", text);
+        } else {
+            let text = "the exact bytes are not in the bundle: whoever has them checks them with their salt";
+            self.unchecked("originals", text);
+        }
+    }
+
+    /// The sealed pieces of an entry whose lists were too long for it.
+    fn sealed_elsewhere(&self, index: u64) -> Vec<Hash> {
+        let content = self.entries.get(&index).and_then(|entry| entry.content.as_ref());
+        let manifest = content.and_then(|content| self.files.get(&part_path(content.manifest.as_ref()?)));
+        manifest.and_then(|bytes| Manifest::parse(bytes).ok()).map_or_else(Vec::new, |manifest| manifest.sealed)
+    }
+
+    /// Keys, roles and approvals: what the acts of custody say, in the log's order, and which keys the exchanges used.
+    fn rules(&mut self, log: &Log) {
+        let since = self.wrongs;
+        let mut state = custody::State::new(log.key.name());
+        let mut found = Vec::new();
+        for (&index, entry) in &self.entries {
+            if let Some(said) = custody::Said::of(entry) {
+                state.take(index, &said, &mut |wrong| found.push(wrong));
+            }
+        }
+        for wrong in found {
+            self.wrong(entry_path(wrong.entry), Wrong::Custody(wrong.fault));
+        }
+        let text = "every key that was used was in force, and of a role that may; every approval was signed, in time, for \
+                    exactly the act that used it";
+        self.proved(since, "rules", text);
+    }
+
     fn custody(&mut self, log: &Log, contents: &Contents) {
         let since = self.wrongs;
         for &index in &contents.custody {
             self.checked.custody += 1;
             let Some(entry) = self.entry(index, log) else { continue };
-            if !entry.kind.as_str().starts_with("custody.") {
+            if !entry.kind.is_custody() {
                 self.wrong(entry_path(index), Wrong::EntryOfAnother);
             }
             self.entries.insert(index, entry);

@@ -104,6 +104,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether it is about custody: an act, what the log says of itself, or a case.
+    pub fn is_custody(&self) -> bool {
+        self.as_str().starts_with("custody.") || self.as_str().starts_with("case.")
+    }
+}
+
 impl From<&str> for Kind {
     fn from(kind: &str) -> Self {
         match kind {

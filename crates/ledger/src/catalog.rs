@@ -397,7 +397,7 @@ impl Noted {
                 self.exchanges.entry(exchange).or_default().1.get_or_insert(index);
             }
             (Kind::Heartbeat, _) => {}
-            _ if kind.as_str().starts_with("custody.") || kind.as_str().starts_with("case.") => {
+            _ if kind.is_custody() => {
                 self.custody.push((index, kind));
             }
             _ => {}

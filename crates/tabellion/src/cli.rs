@@ -317,6 +317,13 @@ pub(crate) struct ExportArgs {
     /// Also prove that the log extends this older checkpoint (or that of a proof, or of an earlier bundle); may be repeated
     #[arg(long, value_name = "F")]
     pub(crate) older: Vec<PathBuf>,
+    /// Also hand out the sealed originals: closed, as age files that an officer's key opens
+    #[arg(long)]
+    pub(crate) sealed: bool,
+    /// Also hand out the originals that this age identity file opens, with their salts: personal data, in the clear.
+    /// Each is recorded as a reveal
+    #[arg(long, value_name = "F", requires = "reason")]
+    pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -656,6 +656,8 @@ impl<'a> Demo<'a> {
         let path = self.place.scratch.join("loan.zip");
         stage.command(&format!("tabellion export --case {LOAN_CASE} --reason \"file 77\" -o loan.zip"))?;
         let args = ExportArgs {
+            sealed: false,
+            identity: None,
             query: None,
             case: Some(LOAN_CASE.to_owned()),
             id: Vec::new(),

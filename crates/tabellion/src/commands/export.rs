@@ -10,7 +10,7 @@ use tabellion_evidence::anchor::{self, Name};
 use tabellion_evidence::bundle::completeness::{Completeness, Session};
 use tabellion_evidence::bundle::{self, Contents, Files, TreeProof, Trust, graph};
 use tabellion_evidence::checkpoint::{self, Checkpoint};
-use tabellion_evidence::entry::{Entry, Kind, Manifest};
+use tabellion_evidence::entry::{Entry, Kind, Manifest, Reveal};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
 use tabellion_evidence::sessions::{DeclaredGap, Rules, Said, Sessions};
@@ -18,9 +18,11 @@ use tabellion_evidence::tile;
 use tabellion_evidence::tree::{self, Hash, sha256};
 use tabellion_ledger::{Catalog, ReceiptSigner};
 use tabellion_search::Query;
+use tabellion_vault::Reading;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::reveal::{self, Officer, Opened as Original};
 use super::verify::kept_checkpoint;
 use super::{Log, page, search};
 use crate::cli::ExportArgs;
@@ -63,6 +65,7 @@ pub(super) struct Exported {
 
 /// Writes a bundle.
 ///
+/// 0. Open the originals that are asked for, and record each look, before anybody has one (`reveal`).
 /// 1. Put the payload together. Nobody has it yet.
 /// 2. Record the export, with the hash of the payload's manifest. A crash from here on: the log says that a bundle was
 ///    handed out that nobody has, which is the right way to be wrong.
@@ -70,9 +73,12 @@ pub(super) struct Exported {
 pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> {
     let catalog = log.catalog()?;
     let (selection, exchanges) = select(args, log, &catalog)?;
+    let opened = open_originals(args, log, &catalog, &exchanges)?;
+    // The looks that were recorded just now are in it.
     let head = Head::of(log, args.checkpoint.as_deref())?;
     let older = older(log, &head, &args.older)?;
-    let (mut files, contents) = payload(log, &catalog, &head, selection.clone(), exchanges, older)?;
+    let originals = Originals { sealed: args.sealed, opened };
+    let (mut files, contents) = payload(log, &catalog, &head, selection.clone(), exchanges, older, originals)?;
     let manifest = bundle::manifest(files.iter().filter(|(path, _)| bundle::is_payload(path)));
     let manifest_hash = sha256(&manifest);
     let count = contents.exchanges.len() as u64;
@@ -177,6 +183,40 @@ fn select(args: &ExportArgs, log: &Log, catalog: &Catalog) -> Result<Selected, F
     Ok((BTreeMap::from([(name.to_owned(), said)]), exchanges))
 }
 
+/// What of the exact bytes goes into the payload.
+struct Originals {
+    /// The sealed pieces, as age files.
+    sealed: bool,
+    /// What was opened, by the index of its entry, with the salt of its commitment.
+    opened: BTreeMap<u64, Original>,
+}
+
+/// Opens the originals of exchanges, if an identity is given, and records that. Those that were never sealed are left out.
+fn open_originals(
+    args: &ExportArgs,
+    log: &Log,
+    catalog: &Catalog,
+    exchanges: &[bundle::Exchange],
+) -> Result<BTreeMap<u64, Original>, Failure> {
+    let Some(identity) = &args.identity else { return Ok(BTreeMap::new()) };
+    let reason = args.reason.as_deref().ok_or_else(|| Failure::usage("originals are opened with a --reason"))?;
+    let officer = Officer::new(log, catalog, identity)?;
+    let mut opened = BTreeMap::new();
+    for index in exchanges.iter().flat_map(|exchange| [Some(exchange.request), exchange.response]).flatten() {
+        if let Some(original) = officer.original(index)? {
+            opened.insert(index, original);
+        }
+    }
+    // Only when all can be opened is anything said to have been.
+    for (index, original) in &opened {
+        let what = Reveal { entry: *index, part: None, bytes: original.bytes.len() as u64, salt: true };
+        let act =
+            Act { actor: custody::operator(), why: Some(reason.to_owned()), approval: None, what: What::Reveal(what) };
+        custody::record(&log.config, &log.reader, act)?;
+    }
+    Ok(opened)
+}
+
 fn payload(
     log: &Log,
     catalog: &Catalog,
@@ -184,7 +224,9 @@ fn payload(
     selection: BTreeMap<String, String>,
     mut exchanges: Vec<bundle::Exchange>,
     older: BTreeMap<u64, Head>,
+    originals: Originals,
 ) -> Result<(Files, Contents), Failure> {
+    let keyring = originals.sealed.then(|| Reading::open(&log.config.keys())).transpose()?;
     let signer = ReceiptSigner::open(&log.config.keys())?;
     let (files, entries) = (Files::new(), BTreeMap::new());
     let mut payload = Payload { log, catalog, head, signer, files, entries, bytes: 0 };
@@ -199,6 +241,13 @@ fn payload(
             readable.push_str(&format!("\n{side}, entry {index}, {}\n", entry.time));
             payload.add_content(&entry, &mut readable)?;
             payload.entries.insert(index, entry);
+            if let Some(keyring) = &keyring {
+                payload.add_sealed(keyring, index)?;
+            }
+            if let Some(original) = originals.opened.get(&index) {
+                payload.add(bundle::original_path(index), original.bytes.to_vec())?;
+                payload.add(bundle::salt_path(index), format!("{}\n", hex::encode(original.salt)).into_bytes())?;
+            }
         }
         payload.add(format!("data/readable/{}.txt", exchange.exchange), readable.into_bytes())?;
     }
@@ -296,7 +345,7 @@ fn read_all(log: &Log, size: u64) -> Result<(Vec<u64>, Completeness), Failure> {
             if let Some(gap) = entry.gap.as_ref().filter(|_| entry.kind == Kind::Gap) {
                 gaps.push(DeclaredGap { entry: index, reason: gap.reason.clone(), count: gap.count });
             }
-            if entry.kind.as_str().starts_with("custody.") && entry.kind != Kind::Heartbeat {
+            if entry.kind.is_custody() && entry.kind != Kind::Heartbeat {
                 custody.push(index);
             }
             let (Some(producer), Some(seq)) = (entry.producer, entry.seq) else {
@@ -475,6 +524,23 @@ impl Payload<'_> {
             let text = String::from_utf8_lossy(&bytes).replace('\0', "…");
             readable.push_str(&format!("{:<9} {}\n", part.role, ui::plain(&text)));
             self.add(bundle::part_path(&part.sha256), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the sealed pieces of an entry that can still be opened, each as an ordinary age file.
+    fn add_sealed(&mut self, keyring: &Reading, index: u64) -> Result<(), Failure> {
+        if self.entries[&index].original.is_none() {
+            return Ok(());
+        }
+        let (_, original) = reveal::original(self.log, self.catalog, index)?;
+        for piece in original.sealed {
+            let Some(mut file) = keyring.header(&piece)? else { continue };
+            let payload = self.catalog.sealed(&self.log.reader, &piece)?;
+            file.extend(payload.ok_or_else(|| {
+                Failure::evidence("a sealed piece is missing from the log").hint("`tabellion verify` says more")
+            })?);
+            self.add(bundle::sealed_path(&piece), file)?;
         }
         Ok(())
     }

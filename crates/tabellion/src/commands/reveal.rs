@@ -48,17 +48,16 @@ pub(crate) fn run(args: &RevealArgs) -> Ended {
     let bytes = match &args.identity {
         None => None,
         Some(path) => {
-            let identities = Identities::read(path, Officer)?;
+            let identities = Identities::read(path, Terminal)?;
             let opening = Opening { log: &log, catalog: &catalog, keyring: &keyring, identities: &identities };
-            Some(opening.open(args, &entry, &original, &leaf)?)
+            Some(opening.open(args.part, &entry, &original, &leaf)?)
         }
     };
     if let Some(bytes) = &bytes
         && (entry::commitment(&salt, bytes) != commitment
             || (args.part.is_none() && bytes.len() as u64 != original.bytes))
     {
-        return Err(Failure::evidence("what was opened is not what the entry commits to, and is not shown")
-            .hint("the keyring was changed, or the log: run `tabellion verify`"));
+        return Err(not_committed());
     }
 
     let what = Reveal {
@@ -87,6 +86,11 @@ pub(crate) fn run(args: &RevealArgs) -> Ended {
     ui::note(format!("          commitment {commitment}"));
     ui::note(format!("          on the record as entry {}", recorded.entry));
     Ok(ExitCode::SUCCESS)
+}
+
+fn not_committed() -> Failure {
+    Failure::evidence("what was opened is not what the entry commits to, and is not shown")
+        .hint("the keyring was changed, or the log: run `tabellion verify`")
 }
 
 fn erased(id: &str) -> Failure {
@@ -133,14 +137,15 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn open(
         &self,
-        args: &RevealArgs,
+        part: Option<u64>,
         entry: &Entry,
         original: &Original,
         leaf: &Node,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let limit = original.bytes;
-        let piece = |n: usize| self.piece(args, original, n, limit);
-        match (original.sealed.len(), args.part) {
+        let id = entry.exchange.as_deref().unwrap_or_default();
+        let piece = |n: usize| self.piece(id, original, n, limit);
+        match (original.sealed.len(), part) {
             (0, _) => Err(Failure::evidence("the original was not sealed")
                 .hint("who has a copy of the bytes can prove them all the same: `tabellion prove --original F`")),
             // One message, while the others stay closed.
@@ -168,19 +173,56 @@ impl Opening<'_> {
         }
     }
 
-    fn piece(
-        &self,
-        args: &RevealArgs,
-        original: &Original,
-        n: usize,
-        limit: u64,
-    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    fn piece(&self, id: &str, original: &Original, n: usize, limit: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let name = original.sealed.get(n).ok_or_else(|| Failure::evidence("the part was not sealed"))?;
-        let header = self.keyring.header(name)?.ok_or_else(|| erased(&args.id))?;
+        let header = self.keyring.header(name)?.ok_or_else(|| erased(id))?;
         let payload = self.catalog.sealed(&self.log.reader, name)?.ok_or_else(|| {
             Failure::evidence("a sealed piece is missing from the log").hint("`tabellion verify` says more")
         })?;
         Ok(open(&header, &payload, self.identities, limit)?)
+    }
+}
+
+/// An original that was opened, and the salt of its commitment.
+pub(super) struct Opened {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    pub(super) salt: [u8; 32],
+}
+
+/// Somebody who can open originals.
+pub(super) struct Officer<'a> {
+    log: &'a Log,
+    catalog: &'a Catalog,
+    keyring: Reading,
+    identities: Identities,
+}
+
+impl<'a> Officer<'a> {
+    pub(super) fn new(log: &'a Log, catalog: &'a Catalog, identity: &FilePath) -> Result<Self, Failure> {
+        let keyring = Reading::open(&log.config.keys())?;
+        Ok(Self { log, catalog, keyring, identities: Identities::read(identity, Terminal)? })
+    }
+
+    /// The original of an entry, if one was sealed; held against the commitment. Whoever calls this has to record that it
+    /// is shown before it is.
+    pub(super) fn original(&self, index: u64) -> Result<Option<Opened>, Failure> {
+        let bytes = self.log.reader.entry(index, self.log.reader.checkpoint()?.size)?;
+        if Entry::parse(&bytes).is_ok_and(|entry| entry.original.is_none()) {
+            return Ok(None);
+        }
+        let (entry, original) = original(self.log, self.catalog, index)?;
+        if original.sealed.is_empty() {
+            return Ok(None);
+        }
+        let id = entry.exchange.as_deref().unwrap_or_default();
+        let leaf = leaf(&self.keyring, &entry)?.ok_or_else(|| erased(id))?;
+        let Self { log, catalog, keyring, identities } = self;
+        let bytes = Opening { log, catalog, keyring, identities }.open(None, &entry, &original, &leaf)?;
+        let salt = leaf.salt(number(None));
+        match entry::commitment(&salt, &bytes) == original.commitment {
+            true => Ok(Some(Opened { bytes, salt })),
+            false => Err(not_committed()),
+        }
     }
 }
 
@@ -195,9 +237,9 @@ fn show(bytes: &[u8], output: Option<&FilePath>) -> Result<(), Failure> {
 
 /// Whoever sits at the terminal, for plugins that ask for a PIN or a touch.
 #[derive(Clone)]
-struct Officer;
+struct Terminal;
 
-impl Callbacks for Officer {
+impl Callbacks for Terminal {
     fn display_message(&self, message: &str) {
         ui::note(ui::plain(message));
     }
