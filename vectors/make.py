@@ -9,7 +9,6 @@ by the algorithms that the vectors test.
 import base64
 import datetime
 import hashlib
-import hmac
 import json
 import os
 import shutil
@@ -761,6 +760,10 @@ def custody():
         details = {"hold": hold}
         return h, key, hold, details, h.ask("custody.hold.lift", details)
 
+    ERASE = {"entries": [[1, 2], [4, 4]], "selection": {"case": "C-1"}, "basis": "GDPR Art. 17(1)(b)"}
+    ERASED = {
+        "case": "C-1", "basis": "GDPR Art. 17(1)(b)", "count": "3", "entries": "sha256:" + sha256(b"1-2\n4-4\n").hex(),
+    }
     SIGNER, FORGER = Key("cy", bytes(range(160, 192))), Key("eve", bytes(range(192, 224)))
 
     # Keys.
@@ -833,8 +836,12 @@ def custody():
             h = History()
             key = h.issue("key", holder)
             members, says = {"key": key}, []
-            if kind in ("exchange.request", "custody.export", "custody.reveal", "custody.erase"):
+            if kind in ("exchange.request", "custody.export"):
                 pass
+            elif kind == "custody.reveal":
+                members["reveal"] = {"entry": 0, "bytes": 9}
+            elif kind == "custody.erase":
+                members["erase"] = ERASE
             elif kind in ("case.open", "custody.hold.place"):
                 members["case"] = "C-1"
             elif kind == "case.close":
@@ -890,7 +897,7 @@ def custody():
     h, key, hold, details, request = held()
     h.add("custody.policy.change", act={"approve": ["custody.erase"]})
     h.lift(hold)
-    h.add("custody.erase")
+    h.add("custody.erase", erase=ERASE)
     one("policy-changed", "other acts need one from now on", h, (5, needs))
     h, key, hold, details, request = held()
     approvals = [h.approve(request, key, SIGNER, kind, details), h.approve(request, key, SIGNER, kind, details, expires=at(2000))]
@@ -901,15 +908,40 @@ def custody():
     one("approval-other", "an approval of lifting another hold", h, (8, elsewhere))
     h, key, hold, details, request = held()
     approval = h.approve(request, key, SIGNER, kind, details)
-    h.add("custody.erase", act={"approval": approval, "details": details})
+    h.add("custody.erase", act={"approval": approval, "details": details}, erase=ERASE)
     one("approval-other-kind", "an approval of another kind of act", h, (4, elsewhere))
     h, key, hold, details, request = held()
     h.add("custody.policy.change", act={"approve": ["custody.erase"]})
-    request = h.ask("custody.erase", {"exchange": "X"})
-    approvals = [h.approve(request, key, SIGNER, "custody.erase", {"exchange": "X"}) for _ in range(2)]
+    request = h.ask("custody.erase", ERASED)
+    approvals = [h.approve(request, key, SIGNER, "custody.erase", ERASED) for _ in range(2)]
     for approval in approvals:
-        h.add("custody.erase", act={"approval": approval, "details": {"exchange": "X"}})
+        h.add("custody.erase", act={"approval": approval}, erase=ERASE)
     one("request-used", "two approvals of one request", h, (8, twice))
+    for name, why, erase in [
+        ("entries", "other entries are erased than was approved", {**ERASE, "entries": [[1, 2], [5, 6]]}),
+        ("basis", "on another basis than was approved", {**ERASE, "basis": "another"}),
+        ("selection", "of another case than was approved", {**ERASE, "selection": {"case": "C-2"}}),
+    ]:
+        h, key, hold, details, request = held()
+        request = h.ask("custody.erase", ERASED)
+        approval = h.approve(request, key, SIGNER, "custody.erase", ERASED)
+        # What it says of itself does not count.
+        h.add("custody.erase", act={"approval": approval, "details": ERASED}, erase=erase)
+        one("erase-other-" + name, why, h, (5, elsewhere))
+    for name, why, about, reveal, says in [
+        ("whole", "an original", {"entry": "3", "what": "original"}, {"entry": 3, "bytes": 9}, []),
+        ("salt", "a salt", {"entry": "3", "what": "salt"}, {"entry": 3, "bytes": 0, "salt": True}, []),
+        ("both", "a message and its salt", {"entry": "3", "part": "1", "what": "original and salt"},
+         {"entry": 3, "part": 1, "bytes": 9, "salt": True}, []),
+        ("other-entry", "another original than was approved", {"entry": "3", "what": "original"}, {"entry": 4, "bytes": 9}, [elsewhere]),
+        ("more", "more than the message that was approved", {"entry": "3", "part": "1", "what": "original"}, {"entry": 3, "bytes": 9}, [elsewhere]),
+        ("original", "an original where the salt was approved", {"entry": "3", "what": "salt"}, {"entry": 3, "bytes": 9, "salt": True}, [elsewhere]),
+    ]:
+        h, key, hold, details, request = held()
+        h.add("custody.policy.change", act={"approve": ["custody.reveal"]})
+        approval = h.approve(h.ask("custody.reveal", about), key, SIGNER, "custody.reveal", about)
+        h.add("custody.reveal", act={"approval": approval}, reveal=reveal)
+        one("reveal-" + name, why, h, *[(6, text) for text in says])
     h, key, hold, details, request = held()
     h.lift(hold, approval=99)
     one("approval-unknown", "an approval that was never given", h, (3, unknown))
@@ -992,7 +1024,10 @@ def custody():
 def commitments():
     key, entry = bytes(range(200, 232)), "01JDA5N0000000000000000000"
     for n in (0, 1, 12):
-        salt = hmac.new(key, b"tabellion salt v1\n%s\n%d" % (entry.encode(), n), hashlib.sha256).digest()
+        node = key
+        for character in entry:
+            node = sha256(node + bytes(["0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)]))
+        salt = sha256(node + struct.pack(">I", n))
         data = b"exactly these bytes"
         value = sha256(salt + data)
         def commitment(suffix, expect, why, n=n, data=data, salt=salt):

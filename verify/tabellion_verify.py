@@ -11,7 +11,10 @@
         checks that the entry in a proof file is in the log with key K
 
     tabellion_verify.py --exact FILE --salt HEX --commitment HEX [--json]
-        checks that FILE holds the exact bytes that an entry commits to
+    tabellion_verify.py --exact FILE --salt HEX (--proof F --vkey K | --entry F) [--part N] [--json]
+        checks that FILE holds the exact bytes that an entry commits to: of the
+        whole body, or of part N of it; the commitment is given, or is taken from
+        the entry in a proof, which is checked too, or from the entry alone
 
 It needs Python 3.9 or later and the `openssl` command (3.0 or later; ML-DSA-44
 signatures are checked from 3.5 on, and before it said that they were not), and
@@ -684,9 +687,13 @@ def is_bool(value):
     return isinstance(value, bool)
 
 
+def a_range(value):
+    return isinstance(value, list) and len(value) == 2 and all(unsigned(64)(item) for item in value)
+
+
 PART = record({"role": a_text, "sha256": a_hash, "bytes": unsigned(64)}, {"findings": map_to(unsigned(32))})
 PARTS = list_of(PART)
-MANIFEST = record({"content": PARTS}, {"original": list_of(a_hash), "tokens": list_of(a_text)})
+MANIFEST = record({"content": PARTS}, {"original": list_of(a_hash), "tokens": list_of(a_text), "sealed": list_of(a_hash)})
 ENTRY = {
     "kind": a_text,
     "id": a_text,
@@ -711,7 +718,7 @@ ENTRY_OPTIONAL = {
             "omitted": one_of(*OMITTED),
         },
     ),
-    "original": record({"bytes": unsigned(64), "commitment": a_hash}, {"parts": list_of(a_hash)}),
+    "original": record({"bytes": unsigned(64), "commitment": a_hash}, {"parts": list_of(a_hash), "sealed": list_of(a_hash)}),
     "redaction": record(
         {"policy": a_prefixed_hash},
         {
@@ -755,6 +762,9 @@ ENTRY_OPTIONAL = {
             "from": a_text,
         },
     ),
+    "reveal": record({"entry": unsigned(64), "bytes": unsigned(64)}, {"part": unsigned(64), "salt": is_bool}),
+    "erase": record({"entries": list_of(a_range)}, {"selection": map_to(a_text), "basis": a_text}),
+    "recipients": list_of(a_text),
 }
 
 
@@ -792,6 +802,12 @@ def parse_entry(data):
         raise Refused("entry names an unusable session or number")
     if entry["kind"] == "custody.gap" and not entry.get("gap", {}).get("count"):
         raise Refused("gap does not say what was lost")
+    if entry["kind"] == "custody.erase":
+        ranges = entry.get("erase", {}).get("entries", [])
+        if not ranges or any(first > last or last >= NUMBERS for first, last in ranges):
+            raise Refused("erasure does not say what was erased")
+        if any(a[1] + 1 >= b[0] for a, b in zip(ranges, ranges[1:])):
+            raise Refused("erasure does not name its ranges in order")
     if "content" in entry:
         content = entry["content"]
         parts = content.get("parts")
@@ -1039,6 +1055,30 @@ def micros_of(time):
     return (((days * 24 + hour) * 60 + minute) * 60 + second) * 10**6 + int((match[7] or "").ljust(9, "0")) // 1000
 
 
+def act_details(entry):
+    """What an approval of an act has to be about."""
+    kind, act = entry["kind"], entry.get("act", {})
+    if kind == "custody.hold.lift" and "hold" in act:
+        return {"hold": act["hold"]}
+    if kind == "custody.reveal" and "reveal" in entry:
+        reveal = entry["reveal"]
+        what = {(True, True): "original and salt", (True, False): "original"}
+        details = {"entry": str(reveal["entry"]), "what": what.get((reveal["bytes"] > 0, reveal.get("salt", False)), "salt")}
+        if "part" in reveal:
+            details["part"] = str(reveal["part"])
+        return details
+    if kind == "custody.erase" and "erase" in entry:
+        erase = entry["erase"]
+        ranges = "".join("%d-%d\n" % (first, last) for first, last in erase["entries"])
+        details = dict(erase.get("selection", {}))
+        details["entries"] = "sha256:" + hashlib.sha256(ranges.encode()).hexdigest()
+        details["count"] = str(sum(last - first + 1 for first, last in erase["entries"]))
+        if "basis" in erase:
+            details["basis"] = erase["basis"]
+        return details
+    return act.get("details", {})
+
+
 def act_digest(kind, details):
     """Names an act and exactly what it does; None if it cannot be named."""
     for text in [kind, *details, *details.values()]:
@@ -1215,7 +1255,7 @@ class Custody:
         request = self.requests.get(approval["request"]) if approval and approval["good"] else None
         if request is None:
             return problem("names an approval that was not given before")
-        details = {"hold": act["hold"]} if kind == "custody.hold.lift" and "hold" in act else act.get("details", {})
+        details = act_details(entry)
         if request["kind"] != kind or request["details"] != details:
             return problem("uses an approval of another act")
         if request["used"]:
@@ -1294,7 +1334,9 @@ class Directory:
         self.list_log()
         self.list_anchors()
         self.read_packs()
+        self.read_sealed()
         self.read_log()
+        self.check_sealed()
         self.check_anchors()
         self.close()
 
@@ -1512,6 +1554,56 @@ class Directory:
             except Refused as error:
                 self.problem(place, error.what)
 
+    def read_sealed(self):
+        """Which pieces of sealed originals there are: in packs like those of
+        the content, each once."""
+        self.sealed = {}  # hash: number of its pack
+        self.first_named, self.lacking, self.erased = {}, [], []
+        self.sealed_packs, beyond = [], 0
+        for path, plain in walk(self.at("sealed")) if os.path.lexists(self.at("sealed")) else []:
+            try:
+                if not plain:
+                    raise Refused("is not a plain file")
+                number = parse_index_path(path)
+            except Refused as error:
+                self.problem("sealed/" + path, error.what)
+                continue
+            if number >= self.size:
+                beyond += 1
+            else:
+                self.sealed_packs.append(number)
+        if beyond:
+            self.notes.append("%d packs of sealed pieces belong to entries beyond the checkpoint; they were not checked" % beyond)
+        self.sealed_packs.sort()
+        for number in self.sealed_packs:
+            place, count = "sealed/" + index_path(number), 0
+            try:
+                with open(self.at(place), "rb") as file:
+                    for digest, _, _ in read_pack(file):
+                        count += 1
+                        if digest in self.sealed:
+                            self.problem(place, "piece %s is there twice" % digest.hex())
+                        self.sealed.setdefault(digest, number)
+                if count == 0:
+                    raise Refused("is empty")
+            except Refused as error:
+                self.problem(place, error.what)
+
+    def check_sealed(self):
+        """A piece that is nowhere was erased, if a later entry says so; a piece
+        belongs to the batch of the entry that is the first to name it."""
+        for position, digest in self.lacking:
+            erased = (ranges for at, ranges in self.erased if at > position)
+            if not any(first <= position <= last for ranges in erased for first, last in ranges):
+                self.problem("entry %d" % position, "names the sealed piece %s, which is in no pack" % digest.hex())
+        following_of = dict(zip(self.sealed_packs, self.sealed_packs[1:] + [self.size]))
+        for digest, number in self.sealed.items():
+            place, first, following = "sealed/" + index_path(number), self.first_named.get(digest), following_of[number]
+            if first is None:
+                self.problem(place, "piece %s is named by no entry" % digest.hex())
+            elif not number <= first < following:
+                self.problem(place, "piece %s is first named by entry %d, which is in another batch" % (digest.hex(), first))
+
     def read_part(self, digest):
         nth, offset, length = self.parts[digest]
         with open(self.at("content", index_path(self.packs[nth])), "rb") as file:
@@ -1536,12 +1628,12 @@ class Directory:
         content, original = entry["content"], entry.get("original", {}).get("parts", [])
         if "omitted" in content:
             return
-        parts = content.get("parts", [])
+        parts, sealed = content.get("parts", []), []
         if "manifest" in content:
             digest = hex_hash(content["manifest"])
             self.name_part(position, digest)
             manifest = parse_manifest(self.read_part(digest))
-            parts, original = manifest["content"], manifest.get("original", [])
+            parts, original, sealed = manifest["content"], manifest.get("original", []), manifest.get("sealed", [])
         digests = [hex_hash(part["sha256"]) for part in parts]
         for nth, (part, digest) in enumerate(zip(parts, digests)):
             try:
@@ -1552,6 +1644,7 @@ class Directory:
             raise Refused("%d parts have %d commitments" % (len(parts) - 1, len(original)))
         readers = [functools.partial(self.read_part, digest) for digest in digests[1:]]
         check_body(self.read_part(digests[0]), readers, content["bytes"], hex_hash(content["sha256"]))
+        return sealed
 
     # 4. What the entries say.
 
@@ -1568,8 +1661,16 @@ class Directory:
             self.sessions.take(position, entry)
             self.custody.take(position, entry)
             self.pair(position, entry)
+            if entry["kind"] == "custody.erase":
+                self.erased.append((position, entry["erase"]["entries"]))
+            pieces = entry.get("original", {}).get("sealed", [])
             if "content" in entry:
-                self.check_content(position, entry)
+                pieces = pieces + (self.check_content(position, entry) or [])
+            for digest in map(hex_hash, pieces):
+                if digest in self.sealed:
+                    self.first_named.setdefault(digest, position)
+                else:
+                    self.lacking.append((position, digest))
         except Refused as error:
             self.problem(place, error.what)
 
@@ -1629,7 +1730,7 @@ class Directory:
                 nth, offset, _ = self.parts[digest]
                 place = "content/" + index_path(self.packs[nth])
                 self.problem(place, "part at byte %d is named by no entry" % (offset - 36))
-        known = {"log.vkey", "log", "content", "anchors", "wal", "index", "search"}
+        known = {"log.vkey", "log", "content", "sealed", "anchors", "wal", "index", "search"}
         for name in sorted(os.listdir(self.path)):
             if name not in known:
                 self.notes.append("%s is not part of the evidence and was not looked at" % name)
@@ -1637,6 +1738,8 @@ class Directory:
             kinds=self.kinds,
             packs=len(self.packs),
             parts=len(self.parts),
+            sealed=len(self.sealed),
+            erased=len({n for _, ranges in self.erased for first, last in ranges for n in range(first, last + 1)}),
             exchanges=len(self.exchanges),
             open_exchanges=sum(state == "open" for state in self.exchanges.values()),
         )
@@ -1988,6 +2091,13 @@ def run_directory(arguments):
 
 
 def run_proof(arguments):
+    facts, notes, data = check_proof(arguments)
+    return report(arguments, facts, notes, {}) if data is None else report(arguments, [], notes, facts)
+
+
+def check_proof(arguments):
+    """What a proof shows, notes, and the entry in it; or what is wrong with it,
+    notes, and None."""
     if not arguments.vkey:
         raise Usage("--proof needs --vkey")
     (key, *beside), data, facts, notes = keys_argument(arguments.vkey), input_file(arguments.proof), {}, []
@@ -2004,15 +2114,43 @@ def run_proof(arguments):
         entry = parse_entry(proof.extra)
         facts.update({name: entry[name] for name in ("kind", "id", "exchange", "time") if name in entry})
     except Refused as error:
-        return report(arguments, [(arguments.proof, error.what)], notes, facts)
-    return report(arguments, [], notes, facts)
+        return [(arguments.proof, error.what)], notes, None
+    return facts, notes, proof.extra
+
+
+def commitment_of(data, part):
+    """What an entry commits to: the length of the bytes, of a part None, and
+    the commitment."""
+    original = parse_entry(data).get("original")
+    if original is None:
+        raise Refused("the entry has no commitment to an original")
+    if part is None:
+        return original["bytes"], original["commitment"]
+    parts = original.get("parts", [])
+    if not 0 <= part < len(parts):
+        raise Refused("the entry has no commitment to a part %d (a long list is elsewhere in the log)" % part)
+    return None, parts[part]
 
 
 def run_exact(arguments):
-    if not arguments.salt or not arguments.commitment:
-        raise Usage("--exact needs --salt and --commitment")
+    sources = (arguments.commitment, arguments.proof, arguments.entry)
+    if not arguments.salt or sum(source is not None for source in sources) != 1:
+        raise Usage("--exact needs --salt, and one of --commitment, --proof and --entry")
+    facts, notes, length, text = {}, [], None, arguments.commitment
+    if text is None:
+        if arguments.proof is not None:
+            facts, notes, data = check_proof(arguments)
+            if data is None:
+                return report(arguments, facts, notes, {})
+        else:
+            data = input_file(arguments.entry)
+            notes.append("an entry alone does not show that it is in a log; its proof does")
+        try:
+            length, text = commitment_of(data, arguments.part)
+        except Refused as error:
+            return report(arguments, [(arguments.exact, error.what)], notes, facts)
     try:
-        salt, commitment = hex_hash(arguments.salt.lower()), hex_hash(arguments.commitment.lower())
+        salt, commitment = hex_hash(arguments.salt.lower()), hex_hash(text.lower())
     except Refused as error:
         raise Usage(error.what)
     try:
@@ -2024,9 +2162,9 @@ def run_exact(arguments):
     except (FileNotFoundError, IsADirectoryError):
         raise Usage("%s: no such file" % arguments.exact)
     problems = []
-    if value.digest() != commitment:
+    if value.digest() != commitment or length not in (None, total):
         problems.append((arguments.exact, "with this salt, these are not the bytes that the commitment is of"))
-    return report(arguments, problems, [], {"bytes": total})
+    return report(arguments, problems, notes, {**facts, "bytes": total})
 
 
 def main(argv=None):
@@ -2042,15 +2180,17 @@ def main(argv=None):
     parser.add_argument("--witness", metavar="K", action="append", default=[], help="a witness's verifier key")
     parser.add_argument("--tsa-roots", metavar="F", help="roots of timestamp authorities, in PEM")
     parser.add_argument("--salt", metavar="HEX", help="the salt of the commitment")
+    parser.add_argument("--entry", metavar="F", help="the entry that commits to the bytes")
+    parser.add_argument("--part", metavar="N", type=int, help="the bytes are of this part of the body, counted from 0")
     parser.add_argument("--commitment", metavar="HEX", help="the commitment in the entry")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.exact is not None and arguments.directory is None:
+            return run_exact(arguments)
         if sum(target is not None for target in (arguments.directory, arguments.proof, arguments.exact)) != 1:
             raise Usage("give one of DIR, --proof and --exact")
-        if arguments.directory is not None:
-            return run_directory(arguments)
-        return run_proof(arguments) if arguments.proof is not None else run_exact(arguments)
+        return run_directory(arguments) if arguments.directory is not None else run_proof(arguments)
     except Usage as error:
         print("tabellion_verify.py: %s" % error, file=sys.stderr)
         return 2

@@ -7,7 +7,6 @@ vectors are those of ../vectors.
 import contextlib
 import functools
 import hashlib
-import hmac
 import io
 import json
 import os
@@ -45,6 +44,7 @@ class Writer:
     def __init__(self):
         self.entries, self.packs, self.seen = [], {}, set()
         self.pending, self.start = [], 0
+        self.sealed_packs, self.sealing = {}, []
 
     def ulid(self):
         return "01JDA5N%019d" % len(self.entries)
@@ -55,14 +55,23 @@ class Writer:
             self.pending.append(data)
         return {"sha256": hexhash(data), "bytes": len(data)}
 
-    def content(self, *messages, manifest=False):
+    def seal(self, data):
+        if data not in self.seen:
+            self.seen.add(data)
+            self.sealing.append(data)
+        return hexhash(data)
+
+    def content(self, *messages, manifest=False, sealed=()):
         parts = [m.encode() for m in messages]
         body = b'{"messages":[%s]}' % b",".join(parts)
         frame = b'{"messages":[%s]}' % b",".join([b"\0"] * len(parts))
         listed = [{"role": "frame", **self.part(frame)}] + [{"role": "user", **self.part(p)} for p in parts]
         content = {"sha256": hexhash(body), "bytes": len(body)}
         if manifest:
-            content["manifest"] = self.part(compact({"content": listed, "original": [hexhash(b"o")] * len(parts)}))["sha256"]
+            lists = {"content": listed, "original": [hexhash(b"o")] * len(parts)}
+            if sealed:
+                lists["sealed"] = [self.seal(piece) for piece in sealed]
+            content["manifest"] = self.part(compact(lists))["sha256"]
         else:
             content["parts"] = listed
         return content
@@ -70,15 +79,22 @@ class Writer:
     def add(self, **members):
         self.entries.append(compact({"v": 1, **members}))
 
-    def exchange(self, *messages, answer="fine", **options):
+    def exchange(self, *messages, answer="fine", sealed=(), **options):
         identity = self.ulid()
         original = {"bytes": 3, "commitment": hexhash(b"c")}
+        if options.get("manifest"):
+            options["sealed"] = sealed
+        elif sealed:
+            original["sealed"] = [self.seal(piece) for piece in sealed]
         self.add(kind="exchange.request", id=identity, exchange=identity, time=TIME, content=self.content(*messages, **options), original=original)
         self.add(kind="exchange.response", id=self.ulid(), exchange=identity, time=TIME, content=self.content('"%s"' % answer), outcome="complete", status=200)
 
     def batch(self):
         if self.pending:
             self.packs[self.start] = make.pack(self.pending)
+        if self.sealing:
+            self.sealed_packs[self.start] = make.pack(self.sealing)
+        self.sealing = []
         self.pending, self.start = [], len(self.entries)
 
     def files(self, size=None, partials=()):
@@ -92,6 +108,9 @@ class Writer:
         for start, data in self.packs.items():
             if start < size:
                 files["content/" + number(start)] = data
+        for start, data in self.sealed_packs.items():
+            if start < size:
+                files["sealed/" + number(start)] = data
         for s in [size, *partials]:
             for first in range(0, s, 256):
                 suffix = ".p/%d" % (s - first) if s - first < 256 else ""
@@ -117,9 +136,9 @@ def small():
     log = Writer()
     log.add(kind="custody.start", id=log.ulid(), time=TIME)
     log.batch()
-    log.exchange('"a"', '"b"')
+    log.exchange('"a"', '"b"', sealed=[b"sealed a", b"sealed b"])
     log.batch()
-    log.exchange('"a"', '"b"', '"c"', manifest=True)
+    log.exchange('"a"', '"b"', '"c"', manifest=True, sealed=[b"sealed b", b"sealed c"])
     return log.files()
 
 
@@ -296,10 +315,42 @@ class Directories(Case):
 
     def test_stray_files_are_refused(self):
         for path in ("log/x", "log/checkpoint.old", "log/tile/0/1", "log/tile/0/000.tmp", "log/tile/entries/x000/000", "log/tile/64/000",
-                     "log/tile/0/000.p/0", "log/tile/8/000", "content/1", "content/000.p/1", "content/x000/002"):
+                     "log/tile/0/000.p/0", "log/tile/8/000", "content/1", "content/000.p/1", "content/x000/002", "sealed/1", "sealed/x"):
             self.refuses({**small(), path: b"x"}, path)
         self.refuses({**small(), "content/004": b""}, "content/004: is empty")
         self.assertIn("notes.txt", self.verifies({**small(), "notes.txt": b"x", "wal/0": b"x", "index/a": b"x"}))
+
+    def test_sealed_pieces_are_there_or_erased(self):
+        def log(*erasures, first=False):
+            log = Writer()
+            erase = lambda: [log.add(kind="custody.erase", id=log.ulid(), time=TIME, erase={"entries": ranges}) for ranges in erasures]
+            if first:
+                erase()
+            log.batch()
+            log.exchange('"a"', sealed=[b"sealed a", b"sealed b"])
+            log.batch()
+            log.exchange('"b"', manifest=True, sealed=[b"sealed b", b"sealed c"])
+            if not first:
+                erase()
+            return log.files()
+
+        def pruned(files):
+            return {path: data for path, data in files.items() if not path.startswith("sealed/")}
+
+        result = json.loads(self.verifies(log([[0, 0]], [[0, 0], [2, 2]]), "--json"))
+        self.assertEqual((result["sealed"], result["erased"]), (3, 2))
+        self.verifies(pruned(log([[0, 2]])))
+        self.refuses(pruned(log()), "names the sealed piece %s, which is in no pack" % hexhash(b"sealed a"))
+        said = self.refuses(pruned(log([[0, 0]])), "REFUSED: entry 2")
+        self.assertNotIn("REFUSED: entry 0", said)
+        self.refuses(pruned(log([[1, 3]], first=True)), "which is in no pack")
+        self.refuses({**log(), "sealed/003": make.pack([b"nobody's"])}, "is named by no entry")
+        self.refuses({**log(), "sealed/001": make.pack([b"sealed c"])}, "is there twice")
+        moved = log()
+        moved["sealed/003"] = moved.pop("sealed/002")
+        self.refuses(moved, "in another batch")
+        for ranges in ([], [[1, 0]], [[0, 1], [2, 3]], [[2, 2], [0, 0]], [[0]], [0, 1]):
+            self.refuses(log(ranges), "REFUSED")
 
     def test_links_are_refused(self):
         # Also one that leads to the right bytes: they may be others tomorrow.
@@ -631,8 +682,10 @@ class Vectors(unittest.TestCase):
             raise verify.Refused(problems[0])
 
     def commitment(self, case):
-        message = "tabellion salt v1\n%s\n%d" % (case["entry"], case["n"])
-        salt = hmac.new(bytes.fromhex(case["key"]), message.encode(), hashlib.sha256).hexdigest()
+        node = bytes.fromhex(case["key"])
+        for character in case["entry"]:
+            node = hashlib.sha256(node + bytes(["0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(character)])).digest()
+        salt = hashlib.sha256(node + struct.pack(">I", case["n"])).hexdigest()
         value = hashlib.sha256(bytes.fromhex(salt + case["bytes"])).hexdigest()
         if (salt, value) != (case["salt"], case["commitment"]):
             raise verify.Refused("another")

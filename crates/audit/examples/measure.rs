@@ -122,6 +122,7 @@ fn conversation(number: u64) -> Vec<Append> {
         appends.push(Append {
             entry: request.to_bytes().expect("it is short"),
             parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+            sealed: Vec::new(),
         });
         said.push(format!("{{\"role\":\"assistant\",\"content\":\"{number} {turn} {}\"}}", "b".repeat(TEXT)));
         let mut response = Entry::new(Kind::Response, id(1), time);
@@ -131,6 +132,7 @@ fn conversation(number: u64) -> Vec<Append> {
         appends.push(Append {
             entry: response.to_bytes().expect("it is short"),
             parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+            sealed: Vec::new(),
         });
     }
     appends
@@ -155,6 +157,7 @@ fn body(entry: &mut Entry, messages: &[String]) -> Vec<Arc<[u8]>> {
         bytes: body.len() as u64,
         commitment: sha256(&body),
         parts: pieces.iter().map(sha256).collect(),
+        sealed: Vec::new(),
     });
     entry.content = Some(Content {
         sha256: Some(sha256(&body)),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
-use tabellion_evidence::audit::{self, Parts, Placed, Problem, pack_file};
+use tabellion_evidence::audit::{self, Packed, Parts, Placed, Problem, pack_file};
 use tabellion_evidence::entry::{Content, Manifest, Part};
 use tabellion_evidence::tree::{Hash, sha256};
 
@@ -20,6 +20,7 @@ use crate::{Source, SourceError, Ticker};
 
 /// The packs of a log, and which entry is the first to name each part.
 pub(crate) struct Packs {
+    packed: Packed,
     /// Number, end of the batch, length.
     packs: Vec<(u64, u64, u64)>,
     parts: Parts,
@@ -36,7 +37,7 @@ impl Packs {
     /// are not hashed.
     pub(crate) fn read(
         source: &dyn Source,
-        numbers: &[u64],
+        (packed, numbers): (Packed, &[u64]),
         size: u64,
         hashed_from: u64,
         ticker: &Ticker<'_>,
@@ -44,11 +45,11 @@ impl Packs {
         problems: &mut Problems,
     ) -> Result<Self, SourceError> {
         let read = |number: u64| -> Result<(u64, u64, Vec<Placed>, Vec<Problem>), SourceError> {
-            let file = pack_file(number);
+            let file = packed.file(number);
             let found = match source.read(&file)? {
                 Some(bytes) => {
                     let apart = if number < hashed_from { audit::places_of } else { audit::parts_of };
-                    let (placed, problems) = apart(number, &bytes);
+                    let (placed, problems) = apart(packed, number, &bytes);
                     (number, bytes.len() as u64, placed, problems)
                 }
                 // A log that recovers takes back what it had not published.
@@ -63,12 +64,19 @@ impl Packs {
         let (mut within, mut beyond) = (Vec::new(), Vec::new());
         for (position, (number, length, placed, found)) in read.into_iter().enumerate() {
             problems.extend(found);
-            checked.content_bytes += length;
-            if number < size {
-                if number >= hashed_from {
-                    checked.packs += 1;
-                    checked.parts += placed.len() as u64;
+            let whole = number < size && number >= hashed_from;
+            match packed {
+                Packed::Content => {
+                    checked.content_bytes += length;
+                    checked.packs += u64::from(whole);
+                    checked.parts += if whole { placed.len() as u64 } else { 0 };
                 }
+                Packed::Sealed => {
+                    checked.sealed_bytes += length;
+                    checked.sealed += if whole { placed.len() as u64 } else { 0 };
+                }
+            }
+            if number < size {
                 let end = numbers.get(position + 1).map_or(size, |&next| next.min(size));
                 packs.push((number, end, length));
                 within.extend(placed);
@@ -79,11 +87,11 @@ impl Packs {
         let mut all = within.clone();
         all.extend(beyond.iter());
         all.par_sort_unstable();
-        problems.extend(Parts::from_sorted(all).twice());
+        problems.extend(Parts::from_sorted(all).twice(packed));
         within.par_sort_unstable();
         let parts = Parts::from_sorted(within);
         let first_named = (0..parts.len()).map(|_| AtomicU64::new(NOBODY)).collect();
-        Ok(Self { packs, parts, first_named })
+        Ok(Self { packed, packs, parts, first_named })
     }
 
     /// Says what is wrong with the places of parts, once all entries were
@@ -102,9 +110,18 @@ impl Packs {
             let named = Some(named.load(Ordering::Relaxed)).filter(|&entry| entry != NOBODY);
             // Damage to its name was reported too.
             if !(placed.damaged && named.is_none()) {
-                problems.extend(Parts::misplaced(placed, named, end));
+                problems.extend(Parts::misplaced(self.packed, placed, named, end));
             }
         }
+    }
+
+    /// Notes that an entry names a sealed piece; false if it is nowhere.
+    pub(crate) fn name(&self, entry: u64, piece: &Hash) -> bool {
+        let found = self.parts.find(piece);
+        if let Some(number) = found {
+            self.first_named[number].fetch_min(entry, Ordering::Relaxed);
+        }
+        found.is_some()
     }
 
     fn position(&self, pack: u64) -> usize {
@@ -268,6 +285,18 @@ impl<'a> PartReader<'a> {
                 }
                 Err(Stop::Problem(problem))
             }
+        }
+    }
+
+    /// The sealed pieces that an entry's manifest lists; none if it cannot be read, which is reported elsewhere.
+    pub(crate) fn sealed_elsewhere(&mut self, content: &Content) -> Result<Vec<Hash>, SourceError> {
+        let Some(number) = content.manifest.and_then(|manifest| self.packs.parts.find(&manifest)) else {
+            return Ok(Vec::new());
+        };
+        match self.read(self.packs.parts.at(number)) {
+            Ok(bytes) => Ok(Manifest::parse(bytes.as_ref()).map(|manifest| manifest.sealed).unwrap_or_default()),
+            Err(Stop::Problem(_)) => Ok(Vec::new()),
+            Err(Stop::Source(error)) => Err(error),
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::custody;
-use tabellion_evidence::entry::{Content, Entry};
+use tabellion_evidence::entry::{Content, Entry, Erase, Kind};
 use tabellion_evidence::scan;
 use tabellion_evidence::sessions::Said;
 use tabellion_evidence::tile::WIDTH;
@@ -35,6 +35,10 @@ pub(crate) struct Entries {
     pub(crate) said: Vec<(u64, Said)>,
     /// What entries say that custody is about, in order, until it is taken.
     pub(crate) custody: Vec<(u64, Box<custody::Said>)>,
+    /// Sealed pieces that are nowhere, with the entries that name them.
+    pub(crate) lacking: Vec<(u64, Hash)>,
+    /// What entries say was erased.
+    pub(crate) erasures: Vec<(u64, Erase)>,
     pub(crate) checked: Checked,
     pub(crate) problems: Problems,
 }
@@ -51,6 +55,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) last: u64,
     pub(crate) files: Option<&'a Files>,
     pub(crate) packs: Option<&'a Packs>,
+    /// The packs of sealed pieces.
+    pub(crate) sealed: Option<&'a Packs>,
     /// The entries are somebody else's: only their hashes matter.
     pub(crate) foreign: bool,
     /// The roots of full bundles are wanted.
@@ -170,7 +176,7 @@ impl Scope<'_> {
                 rest.checked.entries += 1;
                 rest.checked.entry_bytes += leaf.bytes.len() as u64;
             } else {
-                rest.entry(index, leaf.bytes, &file, reader.as_deref_mut())?;
+                rest.entry(index, leaf.bytes, &file, reader.as_deref_mut(), self.sealed)?;
             }
         }
         let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
@@ -187,6 +193,9 @@ impl Scope<'_> {
         rest: &mut Entries,
     ) -> Result<(), SourceError> {
         let widths = self.files.and_then(|files| files.bundles.get(&number)).map_or(&[][..], Vec::as_slice);
+        if widths.is_empty() {
+            return Ok(());
+        }
         let known: Vec<Hash> = leaves.iter().map(|leaf| leaf.hash).collect();
         for &older in widths.iter().filter(|&&older| older < width) {
             let file = bundle_file(number, older);
@@ -234,6 +243,8 @@ impl Entries {
         self.events.extend(later.events);
         self.said.extend(later.said);
         self.custody.extend(later.custody);
+        self.lacking.extend(later.lacking);
+        self.erasures.extend(later.erasures);
         self.checked.add(&later.checked);
         self.problems.append(later.problems);
     }
@@ -244,10 +255,11 @@ impl Entries {
         bytes: &[u8],
         file: &str,
         reader: Option<&mut PartReader<'_>>,
+        sealed: Option<&Packs>,
     ) -> Result<(), SourceError> {
         self.checked.entries += 1;
         self.checked.entry_bytes += bytes.len() as u64;
-        // Most entries can be read fast. Those that speak of a body are read again to check it.
+        // Most entries can be read fast. Those that speak of a body or of a sealed original are read again to check it.
         if let Some((facts, has_body)) = scan::facts(bytes)
             && !(has_body && reader.is_some())
         {
@@ -255,10 +267,17 @@ impl Entries {
             return Ok(());
         }
         let Some(entry) = self.facts(index, bytes, file) else { return Ok(()) };
-        match (reader, &entry.content) {
-            (Some(reader), Some(content)) => reader.check(index, content, &mut self.checked, &mut self.problems),
-            _ => Ok(()),
+        self.erasures.extend(entry.erase.filter(|_| entry.kind == Kind::Erase).map(|erase| (index, erase)));
+        let mut pieces = entry.original.map(|original| original.sealed).unwrap_or_default();
+        if let (Some(reader), Some(content)) = (reader, &entry.content) {
+            reader.check(index, content, &mut self.checked, &mut self.problems)?;
+            pieces.extend(reader.sealed_elsewhere(content)?);
         }
+        if let Some(sealed) = sealed {
+            self.lacking
+                .extend(pieces.into_iter().filter(|piece| !sealed.name(index, piece)).map(|piece| (index, piece)));
+        }
+        Ok(())
     }
 
     fn note(&mut self, index: u64, facts: Facts) {
@@ -381,6 +400,9 @@ impl Checked {
         self.content_bytes += other.content_bytes;
         self.bodies += other.bodies;
         self.body_bytes += other.body_bytes;
+        self.sealed += other.sealed;
+        self.sealed_bytes += other.sealed_bytes;
+        self.erased += other.erased;
         self.exchanges += other.exchanges;
         self.open_exchanges += other.open_exchanges;
     }

@@ -2,27 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use tabellion_evidence::audit::Problem;
+use tabellion_evidence::audit::{Packed, Problem};
 use tabellion_evidence::tile::{self, TileId};
 
 use crate::report::Problems;
 use crate::{CHECKPOINT, Source, SourceError};
 
-/// The files under `log/` and `content/`.
+/// The files under `log/`, `content/` and `sealed/`.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) tiles: Vec<TileId>,
     /// The widths in which each entry bundle is there.
     pub(crate) bundles: BTreeMap<u64, Vec<u16>>,
-    /// The first entries of the packs, ascending.
+    /// The first entries of the content packs, ascending.
     pub(crate) packs: Vec<u64>,
+    /// Those of the packs of sealed pieces, ascending.
+    pub(crate) sealed: Vec<u64>,
     /// Files that a crash left unfinished.
     pub(crate) unfinished: u64,
     /// Files that are none of ours.
     pub(crate) problems: Problems,
 }
 
-/// Directories are not followed deeper: `content/` and `log/tile/<level>/`
+/// Directories are not followed deeper: `content/`, `sealed/` and `log/tile/<level>/`
 /// have at most seven groups of digits below them, and `.p/` one more.
 const DEPTH_MAX: usize = 11;
 
@@ -36,13 +38,16 @@ impl Files {
     /// adds meanwhile is then seen with what it stands on.
     pub(crate) fn list(source: &dyn Source) -> Result<Option<Self>, SourceError> {
         let mut files = Self::default();
-        if source.has_content() && !files.walk(source, "content", 0)? {
-            return Ok(None);
+        for packed in [Packed::Content, Packed::Sealed] {
+            if source.has_content() && !files.walk(source, packed.directory(), 0)? {
+                return Ok(None);
+            }
         }
         if !files.walk(source, "log", 0)? {
             return Ok(None);
         }
         files.packs.sort_unstable();
+        files.sealed.sort_unstable();
         files.bundles.values_mut().for_each(|widths| widths.sort_unstable());
         Ok(Some(files))
     }
@@ -79,11 +84,13 @@ impl Files {
         if path == CHECKPOINT {
             return true;
         }
-        if let Some(pack) = path.strip_prefix("content/").and_then(tile::parse_index_path) {
-            if note {
-                self.packs.push(pack);
+        for (directory, packs) in [("content/", &mut self.packs), ("sealed/", &mut self.sealed)] {
+            if let Some(pack) = path.strip_prefix(directory).and_then(tile::parse_index_path) {
+                if note {
+                    packs.push(pack);
+                }
+                return true;
             }
-            return true;
         }
         let Some(path) = path.strip_prefix("log/") else { return false };
         if let Some(id) = TileId::parse(path) {

@@ -3,9 +3,9 @@
 //!
 //! 1. The checkpoint is read, once and first, and its signature checked. What
 //!    a running writer adds from then on is beyond it.
-//! 2. All names are listed. Each file under `log/` and `content/` is accounted
+//! 2. All names are listed. Each file under `log/`, `content/` and `sealed/` is accounted
 //!    for in what follows, or is a problem.
-//! 3. Packs: every part is hashed.
+//! 3. Packs: every part, and every sealed piece, is hashed.
 //! 4. Bundles: every entry is hashed and parsed; every body is put together
 //!    from its parts.
 //! 5. Tiles: the root is computed from the entries alone and held against the
@@ -31,6 +31,7 @@
 pub mod anchors;
 mod content;
 mod entries;
+mod erasures;
 mod files;
 mod proof;
 mod report;
@@ -55,11 +56,13 @@ pub use proof::{ProofReport, verify_proof};
 pub use report::{Checked, LISTED_MAX, Phase, Progress, Report, Statement, Witnessed};
 pub use slices::{SLICE_ENTRIES, State};
 pub use source::{DirectorySource, Source, SourceError, StoreSource};
+use tabellion_evidence::audit::Packed;
 pub use tabellion_evidence::audit::Problem;
 pub use tabellion_evidence::sessions::{Completeness, DeclaredGap};
 
 use content::Packs;
 use entries::{Entries, Scope};
+use erasures::Erasures;
 use files::Files;
 use report::{About, Problems};
 
@@ -280,6 +283,11 @@ impl Run<'_> {
             let (parts, bodies) = (checked.parts, checked.bodies);
             let text = format!("{parts} parts have their hashes, and {bodies} bodies are those that entries commit to");
             report.prove("content", text);
+            if checked.sealed > 0 {
+                let text =
+                    format!("{} sealed pieces have their hashes, and no other is named by an entry", checked.sealed);
+                report.prove("sealed", text);
+            }
         }
         if !problems.none_about(&[About::Tree, About::Entries, About::Signature]) {
             return;
@@ -490,8 +498,12 @@ impl Run<'_> {
     fn whole(&mut self, heads: &Heads) -> Result<(), SourceError> {
         let size = heads.checkpoint.size;
         let mut files = self.files()?;
+        let mut sealed = None;
         let packs = match &files {
-            Some(files) if self.source.has_content() => Some(self.packs(&files.packs, size, 0)?),
+            Some(files) if self.source.has_content() => {
+                sealed = Some(self.packs(Packed::Sealed, &files.sealed, size, 0)?);
+                Some(self.packs(Packed::Content, &files.packs, size, 0)?)
+            }
             _ => {
                 self.unchecked("content", "the content could not be had here, so no part and no body was checked");
                 None
@@ -501,7 +513,7 @@ impl Run<'_> {
             self.problems.append(std::mem::take(&mut files.problems));
         }
 
-        let mut entries = self.bundles(size, files.as_ref(), packs.as_ref())?;
+        let mut entries = self.bundles(size, files.as_ref(), packs.as_ref(), sealed.as_ref())?;
         let whole = entries.leaves.len() as u64 == size;
         if let Some(files) = &files
             && whole
@@ -514,6 +526,7 @@ impl Run<'_> {
                 last: size,
                 files: Some(files),
                 packs: None,
+                sealed: None,
                 foreign: self.options.foreign,
                 roots: true,
                 ticker: &Ticker::new(&|_| {}, Phase::Bundles, 0),
@@ -526,7 +539,11 @@ impl Run<'_> {
                 ),
             }
         }
-        let beyond = files.iter().flat_map(|files| &files.packs).filter(|&&pack| pack >= size).count();
+        let beyond = files
+            .iter()
+            .flat_map(|files| files.packs.iter().chain(&files.sealed))
+            .filter(|&&pack| pack >= size)
+            .count();
         if beyond > 0 {
             self.unchecked(
                 "beyond",
@@ -553,6 +570,14 @@ impl Run<'_> {
         {
             packs.misplaced(0, size, &mut self.problems);
         }
+        if let Some(sealed) = &sealed
+            && read_all
+        {
+            sealed.misplaced(0, size, &mut self.problems);
+        }
+        let mut erasures = Erasures::default();
+        erasures.take(&mut entries);
+        self.erased(erasures);
         self.relations(entries, read_all, true);
         if !read_all {
             self.unchecked(
@@ -563,10 +588,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn packs(&mut self, numbers: &[u64], size: u64, hashed_from: u64) -> Result<Packs, SourceError> {
+    fn packs(&mut self, packed: Packed, numbers: &[u64], size: u64, hashed_from: u64) -> Result<Packs, SourceError> {
         let ticker = content::ticker(self.progress, numbers.len());
         let (checked, problems) = (&mut self.report.checked, &mut self.problems);
-        Packs::read(self.source, numbers, size, hashed_from, &ticker, checked, problems)
+        Packs::read(self.source, (packed, numbers), size, hashed_from, &ticker, checked, problems)
     }
 
     /// How many of the bundles that a log needs are looked for, by how many there are.
@@ -587,14 +612,30 @@ impl Run<'_> {
     }
 
     /// Reads every bundle that a log of this size has, as far as there are any.
-    fn bundles(&mut self, size: u64, files: Option<&Files>, packs: Option<&Packs>) -> Result<Entries, SourceError> {
+    fn bundles(
+        &mut self,
+        size: u64,
+        files: Option<&Files>,
+        packs: Option<&Packs>,
+        sealed: Option<&Packs>,
+    ) -> Result<Entries, SourceError> {
         let needed = size.div_ceil(WIDTH);
         let looked_for = self.looked_for(needed, files);
         let ticker = Ticker::new(self.progress, Phase::Bundles, looked_for);
         let foreign = self.options.foreign;
         let ticker = &ticker;
-        let scope =
-            Scope { source: self.source, size, first: 0, last: size, files, packs, foreign, roots: true, ticker };
+        let scope = Scope {
+            source: self.source,
+            size,
+            first: 0,
+            last: size,
+            files,
+            packs,
+            sealed,
+            foreign,
+            roots: true,
+            ticker,
+        };
         let mut entries = Entries::default();
         let mut next = 0;
         while next < looked_for {
@@ -616,6 +657,12 @@ impl Run<'_> {
             self.missing_from(next, size);
         }
         Ok(entries)
+    }
+
+    /// Says of sealed pieces that are nowhere whether they were erased.
+    fn erased(&mut self, erasures: Erasures) {
+        self.report.checked.erased += erasures.count();
+        self.problems.extend(erasures.missing());
     }
 
     /// Holds the root that the log had against that of the older checkpoint.
@@ -676,9 +723,16 @@ impl Run<'_> {
              and files elsewhere were not looked at",
         );
         let bundles = first / WIDTH..if first < last { last.div_ceil(WIDTH) } else { first / WIDTH };
-        let mut files = None;
+        let (mut files, mut sealed) = (None, None);
         if first < last && self.source.has_content() {
             files = Files::list(self.source)?;
+        }
+        if let Some(files) = &files {
+            // Pieces that earlier entries brought are not looked for.
+            let end = files.sealed.partition_point(|&pack| pack < last);
+            let begin = files.sealed.partition_point(|&pack| pack <= first).saturating_sub(1).min(end);
+            let size = files.sealed.get(end).map_or(head.size, |&next| next.min(head.size));
+            sealed = Some(self.packs(Packed::Sealed, &files.sealed[begin..end], size, 0)?);
         }
         let packs = match &files {
             Some(files) => Some(self.packs_of_range(files, head.size, first, last, bundles.clone())?),
@@ -697,6 +751,7 @@ impl Run<'_> {
             last,
             files: None,
             packs: packs.as_ref(),
+            sealed: sealed.as_ref(),
             foreign: self.options.foreign,
             roots: false,
             ticker: &ticker,
@@ -715,6 +770,14 @@ impl Run<'_> {
             && entries.unreadable.is_empty()
         {
             packs.misplaced(first, last, &mut self.problems);
+        }
+        if let Some(sealed) = &sealed
+            && entries.unreadable.is_empty()
+        {
+            sealed.misplaced(first, last, &mut self.problems);
+        }
+        if !entries.lacking.is_empty() {
+            self.unchecked("sealed", "sealed pieces that are not in the range's own packs were not looked for");
         }
         self.relations(entries, false, false);
         Ok(())
@@ -735,7 +798,7 @@ impl Run<'_> {
         // The end of the last batch is where the next pack begins.
         let size = files.packs.get(end).map_or(size, |&next| next.min(size));
         let problems = std::mem::take(&mut self.problems);
-        let packs = self.packs(&files.packs[begin..end], size, 0)?;
+        let packs = self.packs(Packed::Content, &files.packs[begin..end], size, 0)?;
         let ticker = Ticker::new(&|_| {}, Phase::Bundles, 0);
         let scope = Scope {
             source: self.source,
@@ -744,6 +807,7 @@ impl Run<'_> {
             last,
             files: None,
             packs: None,
+            sealed: None,
             foreign: self.options.foreign,
             roots: false,
             ticker: &ticker,
@@ -756,6 +820,6 @@ impl Run<'_> {
         }
         // What was wrong with these is found again.
         self.report.checked = Checked::default();
-        self.packs(&files.packs[..end], size, files.packs[begin])
+        self.packs(Packed::Content, &files.packs[..end], size, files.packs[begin])
     }
 }

@@ -127,7 +127,11 @@ impl About {
                 Self::Older
             }
             Problem::Entry { .. } => Self::Entries,
-            Problem::Missing { file } | Problem::Unexpected { file } if file.starts_with("content/") => Self::Content,
+            Problem::Missing { file } | Problem::Unexpected { file }
+                if file.starts_with("content/") || file.starts_with("sealed/") =>
+            {
+                Self::Content
+            }
             Problem::Pack { .. }
             | Problem::PackEmpty { .. }
             | Problem::PartHash { .. }
@@ -136,6 +140,7 @@ impl About {
             | Problem::PartUnnamed { .. }
             | Problem::PartElsewhere { .. }
             | Problem::PartMissing { .. }
+            | Problem::SealedMissing { .. }
             | Problem::PartLength { .. }
             | Problem::Manifest { .. }
             | Problem::Frame { .. }
@@ -174,6 +179,15 @@ pub struct Checked {
     pub bodies: u64,
     /// Their bytes.
     pub body_bytes: u64,
+    /// Sealed pieces in packs.
+    #[serde(default)]
+    pub sealed: u64,
+    /// The bytes of those packs.
+    #[serde(default)]
+    pub sealed_bytes: u64,
+    /// Entries whose originals the log says were erased.
+    #[serde(default)]
+    pub erased: u64,
     /// Exchanges.
     pub exchanges: u64,
     /// Exchanges without a response yet.

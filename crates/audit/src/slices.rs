@@ -17,13 +17,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tabellion_evidence::audit::{self, Event, Name, Problem, Side};
+use tabellion_evidence::audit::{self, Event, Name, Packed, Problem, Side};
 use tabellion_evidence::custody;
 use tabellion_evidence::sessions::Sessions;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
 
 use crate::entries::{Entries, Scope};
+use crate::erasures::Erasures;
 use crate::report::{Checked, LISTED_MAX, Phase, Problems};
 use crate::{BUNDLES_AT_ONCE, BUNDLES_MISSING_MAX, Heads, Run, SourceError, Ticker, tree};
 
@@ -145,8 +146,13 @@ impl Run<'_> {
         let has_content = files.is_some() && source.has_content() && !self.options.foreign;
         let mut memory = Memory::default();
         let from = self.take_up(heads, proven, has_content, &mut memory)?;
+        let mut erasures = Erasures::default();
+        let mut sealed = None;
         let packs = match &files {
-            Some(files) if has_content => Some(self.packs(&files.packs, size, from)?),
+            Some(files) if has_content => {
+                sealed = Some(self.packs(Packed::Sealed, &files.sealed, size, from)?);
+                Some(self.packs(Packed::Content, &files.packs, size, from)?)
+            }
             _ => {
                 self.unchecked("content", "the content could not be had here, so no part and no body was checked");
                 None
@@ -179,6 +185,7 @@ impl Run<'_> {
                 last,
                 files: files.as_ref(),
                 packs: packs.as_ref(),
+                sealed: sealed.as_ref(),
                 foreign: self.options.foreign,
                 roots: false,
                 ticker: &ticker,
@@ -197,13 +204,15 @@ impl Run<'_> {
             self.problems.append(problems);
             self.report.checked.add(&read.checked);
             self.follow(&mut read);
+            erasures.take(&mut read);
             memory.take(&mut read);
             read_all &= read.unreadable.is_empty();
             if ends {
                 break;
             }
             first = last;
-            if self.options.keeps_state && proven && self.problems.is_empty() {
+            // What is missing may turn out to be erased, and may not: until then there is nothing to go on from.
+            if self.options.keeps_state && proven && self.problems.is_empty() && erasures.lacks_nothing() {
                 self.keep(heads, first, has_content, &memory, keep)?;
             }
         }
@@ -212,7 +221,7 @@ impl Run<'_> {
             let (tiles, beyond) = tree::older_tiles(source, size, files, &mut problems)?;
             self.report.checked.tiles += tiles;
             self.problems.append(problems);
-            let packs_beyond = files.packs.iter().filter(|&&pack| pack >= size).count() as u64;
+            let packs_beyond = files.packs.iter().chain(&files.sealed).filter(|&&pack| pack >= size).count() as u64;
             let bundles_beyond = files
                 .bundles
                 .iter()
@@ -231,6 +240,12 @@ impl Run<'_> {
         {
             packs.misplaced(from, size, &mut self.problems);
         }
+        if let Some(sealed) = &sealed
+            && read_all
+        {
+            sealed.misplaced(from, size, &mut self.problems);
+        }
+        self.erased(erasures);
         if !read_all {
             self.unchecked(
                 "unreadable",
@@ -327,6 +342,7 @@ impl Run<'_> {
                     last: size,
                     files: None,
                     packs: None,
+                    sealed: None,
                     foreign: false,
                     roots: false,
                     ticker: &ticker,

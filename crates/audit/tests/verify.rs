@@ -300,7 +300,7 @@ fn says_which_exchanges_are_wrong() {
     };
     let check = |entries: Vec<Entry>| {
         let appends =
-            entries.iter().map(|entry| Append { entry: entry.to_bytes().unwrap(), parts: Vec::new() }).collect();
+            entries.iter().map(|entry| Append { entry: entry.to_bytes().unwrap(), ..Append::default() }).collect();
         let directory = write(vec![appends]);
         verify(&DirectorySource(directory.path().join("data")), &Options::default(), &|_| {}).unwrap()
     };
@@ -325,7 +325,8 @@ fn says_which_content_is_wrong() {
         let mut entry = Entry::new(Kind::Request, id(1), time);
         let mut parts = set_body(&mut entry, &messages, in_manifest);
         change(&mut entry, &mut parts);
-        let directory = write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts) }]]);
+        let directory =
+            write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() }]]);
         let report = verify(&DirectorySource(directory.path().join("data")), &Options::default(), &|_| {}).unwrap();
         report.problems.iter().map(Problem::code).collect::<Vec<_>>()
     };
@@ -364,7 +365,7 @@ fn says_which_content_is_wrong() {
         ["manifest"]
     );
     // An entry that is none.
-    let directory = write(vec![vec![Append { entry: b"not json".to_vec(), parts: Vec::new() }]]);
+    let directory = write(vec![vec![Append { entry: b"not json".to_vec(), ..Append::default() }]]);
     let report = verify(&DirectorySource(directory.path().join("data")), &Options::default(), &|_| {}).unwrap();
     refused(&report, "entry 0");
     assert!(!format!("{report:?}").contains("not json"));

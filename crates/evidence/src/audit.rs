@@ -284,6 +284,14 @@ pub enum Problem {
         /// The entry.
         entry: u64,
     },
+    /// An entry names a sealed piece that is nowhere, and nothing says that it was erased.
+    #[error("entry {entry} names the sealed piece {part}, which is in no pack")]
+    SealedMissing {
+        /// The entry.
+        entry: u64,
+        /// The piece.
+        part: Hash,
+    },
     /// A part is stored more than once.
     #[error("{file} has part {part}, which {first} has already")]
     PartTwice {
@@ -420,6 +428,7 @@ impl Problem {
             Self::PackEmpty { .. } => "pack-empty",
             Self::PartHash { .. } => "part-hash",
             Self::PartDamaged { .. } => "part-damaged",
+            Self::SealedMissing { .. } => "sealed-missing",
             Self::PartTwice { .. } => "part-twice",
             Self::PartUnnamed { .. } => "part-unnamed",
             Self::PartElsewhere { .. } => "part-elsewhere",
@@ -490,6 +499,7 @@ impl Problem {
             | Self::PartElsewhere { entry, .. }
             | Self::PartMissing { entry, .. }
             | Self::PartLength { entry, .. }
+            | Self::SealedMissing { entry, .. }
             | Self::Manifest { entry, .. }
             | Self::Frame { entry, .. }
             | Self::Body { entry } => Some(*entry),
@@ -509,6 +519,7 @@ impl Problem {
             | Self::PartElsewhere { part, .. }
             | Self::PartMissing { part, .. }
             | Self::PartLength { part, .. }
+            | Self::SealedMissing { part, .. }
             | Self::Manifest { part, .. }
             | Self::Frame { part, .. } => Some(*part),
             _ => None,
@@ -803,25 +814,54 @@ pub struct Placed {
     pub damaged: bool,
 }
 
-/// The name of a pack.
+/// What packs hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// Parts of redacted content, below `content/`.
+    Content,
+    /// Pieces of sealed originals, below `sealed/`.
+    Sealed,
+}
+
+impl Packed {
+    /// The directory of such packs.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Sealed => "sealed",
+        }
+    }
+
+    /// The name of a pack.
+    pub fn file(self, number: u64) -> String {
+        format!("{}/{}", self.directory(), tile::index_path(number))
+    }
+}
+
+/// The name of a content pack.
 pub fn pack_file(number: u64) -> String {
-    format!("content/{}", tile::index_path(number))
+    Packed::Content.file(number)
 }
 
 /// Takes a pack apart and hashes every part, going on after one that is
 /// damaged. Gives what it found, and what was wrong.
-pub fn parts_of(number: u64, pack: &[u8]) -> (Vec<Placed>, Vec<Problem>) {
-    take_apart(number, pack, |part, bytes| sha256(bytes) != part)
+pub fn parts_of(packed: Packed, number: u64, pack: &[u8]) -> (Vec<Placed>, Vec<Problem>) {
+    take_apart(packed, number, pack, |part, bytes| sha256(bytes) != part)
 }
 
 /// [`parts_of`] without hashing: for finding parts in packs that are verified
 /// another time.
-pub fn places_of(number: u64, pack: &[u8]) -> (Vec<Placed>, Vec<Problem>) {
-    take_apart(number, pack, |_, _| false)
+pub fn places_of(packed: Packed, number: u64, pack: &[u8]) -> (Vec<Placed>, Vec<Problem>) {
+    take_apart(packed, number, pack, |_, _| false)
 }
 
-fn take_apart(number: u64, pack: &[u8], is_damaged: impl Fn(Hash, &[u8]) -> bool) -> (Vec<Placed>, Vec<Problem>) {
-    let file = || pack_file(number);
+fn take_apart(
+    packed: Packed,
+    number: u64,
+    pack: &[u8],
+    is_damaged: impl Fn(Hash, &[u8]) -> bool,
+) -> (Vec<Placed>, Vec<Problem>) {
+    let file = || packed.file(number);
     let (mut placed, mut problems) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < pack.len() {
@@ -908,20 +948,20 @@ impl Parts {
     }
 
     /// The places of parts that have an earlier one.
-    pub fn twice(&self) -> impl Iterator<Item = Problem> {
-        self.sorted.chunk_by(|a, b| a.part == b.part).filter(|same| same.len() > 1).flat_map(|same| {
-            same[1..].iter().map(|placed| Problem::PartTwice {
-                file: pack_file(placed.pack),
+    pub fn twice(&self, packed: Packed) -> impl Iterator<Item = Problem> {
+        self.sorted.chunk_by(|a, b| a.part == b.part).filter(|same| same.len() > 1).flat_map(move |same| {
+            same[1..].iter().map(move |placed| Problem::PartTwice {
+                file: packed.file(placed.pack),
                 part: placed.part,
-                first: pack_file(same[0].pack),
+                first: packed.file(same[0].pack),
             })
         })
     }
 
     /// What is wrong with a place, given the first entry that names the part
     /// and where the next pack, or the log, ends the batch.
-    pub fn misplaced(placed: &Placed, first_named: Option<u64>, end: u64) -> Option<Problem> {
-        let (file, part) = (pack_file(placed.pack), placed.part);
+    pub fn misplaced(packed: Packed, placed: &Placed, first_named: Option<u64>, end: u64) -> Option<Problem> {
+        let (file, part) = (packed.file(placed.pack), placed.part);
         match first_named {
             None => Some(Problem::PartUnnamed { file, part }),
             Some(entry) if (placed.pack..end).contains(&entry) => None,
@@ -1027,7 +1067,7 @@ mod tests {
             assert!((count..count + 100).all(|n| parts.find(&hash(n)).is_none()));
             assert_eq!(parts.find(&Hash([0; 32])), None);
             assert_eq!(parts.find(&Hash([0xff; 32])), None);
-            assert_eq!(parts.twice().count(), 0);
+            assert_eq!(parts.twice(Packed::Content).count(), 0);
         }
     }
 
@@ -1035,19 +1075,19 @@ mod tests {
     fn a_pack_with_any_bit_flipped_or_cut_anywhere_has_a_problem_or_other_parts() {
         let mut pack = Vec::new();
         let names: Vec<Hash> = [&b"first"[..], b"", b"third"].map(|part| encode_part(&mut pack, part)).to_vec();
-        let (placed, problems) = parts_of(0, &pack);
+        let (placed, problems) = parts_of(Packed::Content, 0, &pack);
         assert_eq!(placed.iter().map(|placed| placed.part).collect::<Vec<_>>(), names);
         assert!(problems.is_empty());
         for bit in 0..pack.len() * 8 {
             let mut flipped = pack.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!parts_of(0, &flipped).1.is_empty(), "bit {bit}");
+            assert!(!parts_of(Packed::Content, 0, &flipped).1.is_empty(), "bit {bit}");
         }
         for cut in 0..pack.len() {
-            let (placed, problems) = parts_of(0, &pack[..cut]);
+            let (placed, problems) = parts_of(Packed::Content, 0, &pack[..cut]);
             assert!(!problems.is_empty() || placed.len() < names.len(), "cut at {cut}");
         }
-        let damaged = parts_of(0, &[&pack[..40], b"X", &pack[41..]].concat());
+        let damaged = parts_of(Packed::Content, 0, &[&pack[..40], b"X", &pack[41..]].concat());
         assert_eq!(damaged.0.len(), 3, "goes on after a damaged part");
         assert!(damaged.0[0].damaged && !damaged.0[1].damaged);
     }

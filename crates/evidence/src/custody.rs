@@ -23,7 +23,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::{Entry, Kind, present};
+use crate::entry::{Entry, Erase, Kind, Reveal, present};
 use crate::sessions::micros;
 use crate::tree::{Hash, sha256};
 
@@ -335,6 +335,10 @@ pub struct Said {
     pub upstream: Option<String>,
     /// What exactly.
     pub act: Act,
+    /// Of `custody.reveal`: what is given out.
+    pub reveal: Option<Reveal>,
+    /// Of `custody.erase`: what is erased.
+    pub erase: Option<Erase>,
 }
 
 impl Said {
@@ -354,6 +358,8 @@ impl Said {
                 case: entry.case.clone().filter(|_| !exchange),
                 upstream: entry.upstream.clone().filter(|_| exchange),
                 act: entry.act.as_deref().cloned().filter(|_| !exchange).unwrap_or_default(),
+                reveal: entry.reveal.clone().filter(|_| !exchange),
+                erase: entry.erase.clone().filter(|_| !exchange),
             })
         })
     }
@@ -362,16 +368,41 @@ impl Said {
     pub(crate) fn used(kind: Kind, key: &str, time: Option<i64>, upstream: Option<&str>) -> Box<Self> {
         let (id, key, act) = (String::new(), Some(key.to_owned()), Act::default());
         let upstream = upstream.map(str::to_owned);
-        Box::new(Self { kind, id, time, actor: None, key, case: None, upstream, act })
+        Box::new(Self { kind, id, time, actor: None, key, case: None, upstream, act, reveal: None, erase: None })
     }
 
     /// What an approval of it has to be about.
     pub fn details(&self) -> BTreeMap<String, String> {
-        match (&self.kind, &self.act.hold) {
-            (Kind::HoldLift, Some(hold)) => BTreeMap::from([("hold".to_owned(), hold.clone())]),
+        match (&self.kind, &self.act.hold, &self.reveal, &self.erase) {
+            (Kind::HoldLift, Some(hold), ..) => BTreeMap::from([("hold".to_owned(), hold.clone())]),
+            (Kind::Reveal, _, Some(reveal), _) => reveal_details(reveal),
+            (Kind::Erase, _, _, Some(erase)) => erase_details(erase),
             _ => self.act.details.clone(),
         }
     }
+}
+
+/// What an approval to give out an original is about.
+pub fn reveal_details(reveal: &Reveal) -> BTreeMap<String, String> {
+    let what = match (reveal.bytes > 0, reveal.salt) {
+        (true, true) => "original and salt",
+        (true, false) => "original",
+        (false, _) => "salt",
+    };
+    let mut details =
+        BTreeMap::from([("entry".to_owned(), reveal.entry.to_string()), ("what".to_owned(), what.to_owned())]);
+    details.extend(reveal.part.map(|part| ("part".to_owned(), part.to_string())));
+    details
+}
+
+/// What an approval to erase is about: which entries, as a hash of their ranges, and what was asked for.
+pub fn erase_details(erase: &Erase) -> BTreeMap<String, String> {
+    let ranges: String = erase.entries.iter().map(|(first, last)| format!("{first}-{last}\n")).collect();
+    let mut details = erase.selection.clone();
+    details.insert("entries".to_owned(), format!("sha256:{}", sha256(ranges)));
+    details.insert("count".to_owned(), erase.count().to_string());
+    details.extend(erase.basis.clone().map(|basis| ("basis".to_owned(), basis)));
+    details
 }
 
 /// A key that was issued.

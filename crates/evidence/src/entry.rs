@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -66,6 +65,10 @@ pub enum Kind {
     CaseOpen,
     /// A case was closed.
     CaseClose,
+    /// A sealed original, or its salts, were given out.
+    Reveal,
+    /// Keys and salts of originals were destroyed.
+    Erase,
     /// One that a later version wrote.
     Other(String),
 }
@@ -91,6 +94,8 @@ impl Kind {
             Self::PolicyChange => "custody.policy.change",
             Self::CaseOpen => "case.open",
             Self::CaseClose => "case.close",
+            Self::Reveal => "custody.reveal",
+            Self::Erase => "custody.erase",
             Self::Other(kind) => kind,
         }
     }
@@ -116,6 +121,8 @@ impl From<&str> for Kind {
             "custody.policy.change" => Self::PolicyChange,
             "case.open" => Self::CaseOpen,
             "case.close" => Self::CaseClose,
+            "custody.reveal" => Self::Reveal,
+            "custody.erase" => Self::Erase,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -267,6 +274,74 @@ pub struct Entry {
     /// Of an act of custody: what it is about.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub act: Option<Box<Act>>,
+    /// Of `custody.reveal`: what was given out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub reveal: Option<Reveal>,
+    /// Of `custody.erase`: what was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
+    pub erase: Option<Erase>,
+    /// Of `custody.start`: the age recipients that originals are sealed to in this session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+}
+
+/// What of an original was given out, or is about to be: the entry is written first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// The entry whose original it is.
+    pub entry: u64,
+    /// The part that it is, as `original.parts` counts them; without it the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub part: Option<u64>,
+    /// How many bytes of the original; 0 if only salts.
+    pub bytes: u64,
+    /// The salt of the commitment was given out too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub salt: bool,
+}
+
+/// Which originals nobody can open any more, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erase {
+    /// The entries, in ranges `[first, last]`, ascending, apart from each other.
+    pub entries: Vec<(u64, u64)>,
+    /// What was asked for; redacted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub selection: BTreeMap<String, String>,
+    /// The law that it is done under, in the words of whoever did it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub basis: Option<String>,
+}
+
+impl Erase {
+    /// Names entries, in ranges.
+    pub fn ranges(mut entries: Vec<u64>) -> Vec<(u64, u64)> {
+        entries.sort_unstable();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for entry in entries {
+            match ranges.last_mut() {
+                Some((_, last)) if entry <= last.saturating_add(1) => *last = entry,
+                _ => ranges.push((entry, entry)),
+            }
+        }
+        ranges
+    }
+
+    /// How many entries they are.
+    pub fn count(&self) -> u64 {
+        self.entries.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
+    /// Whether an entry is among them.
+    pub fn names(&self, entry: u64) -> bool {
+        let after = self.entries.partition_point(|&(first, _)| first <= entry);
+        after > 0 && entry <= self.entries[after - 1].1
+    }
+
+    fn is_sound(&self) -> bool {
+        let ordered = self.entries.iter().all(|(first, last)| first <= last && *last < NUMBERS);
+        ordered && !self.entries.is_empty() && self.entries.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0)
+    }
 }
 
 /// What a bundle has.
@@ -351,6 +426,10 @@ pub struct Original {
     /// Commitments to the parts after the frame, before redaction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Hash>,
+    /// The sealed original: the SHA-256 of each sealed piece. One is the whole
+    /// body; of more, the first is the frame, and the others go in its places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed: Vec<Hash>,
 }
 
 /// What was redacted.
@@ -396,6 +475,9 @@ pub struct Manifest {
     /// As `redaction.tokens` would be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<String>,
+    /// As `original.sealed` would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed: Vec<Hash>,
 }
 
 /// A hash with the name of its function before it.
@@ -448,6 +530,9 @@ pub enum EntryError {
     /// A `custody.gap` that does not say what was lost.
     #[error("gap does not say what was lost")]
     Gap,
+    /// A `custody.erase` that does not say what was erased, or not in order.
+    #[error("erasure does not say what was erased")]
+    Erase,
 }
 
 /// A session has fewer entries than this, so that every reader of JSON reads
@@ -491,6 +576,9 @@ impl Entry {
             why: None,
             export: None,
             act: None,
+            reveal: None,
+            erase: None,
+            recipients: Vec::new(),
         }
     }
 
@@ -559,6 +647,9 @@ impl Entry {
         }
         if self.kind == Kind::Gap && self.gap.as_ref().is_none_or(|gap| gap.count == 0) {
             return Err(EntryError::Gap);
+        }
+        if self.kind == Kind::Erase && !self.erase.as_ref().is_some_and(Erase::is_sound) {
+            return Err(EntryError::Erase);
         }
         match &self.content {
             Some(content) => content.check(),
@@ -782,28 +873,4 @@ pub fn commitment(salt: &[u8; 32], bytes: &[u8]) -> Hash {
     hasher.update(salt);
     hasher.update(bytes);
     Hash(hasher.finalize().into())
-}
-
-/// The salt of the `n`-th commitment of an entry: 0 is the whole body, *k* + 1
-/// the *k*-th of `original.parts`. Who is given one learns no other.
-pub fn salt(key: &[u8; 32], entry_id: &str, n: u32) -> [u8; 32] {
-    Salts::new(key).of(entry_id, n)
-}
-
-/// What [`salt`] gives, for whoever needs many with one key.
-#[derive(Clone)]
-pub struct Salts(Hmac<Sha256>);
-
-impl Salts {
-    /// Takes in the key.
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self(Hmac::new_from_slice(key).expect("hmac takes keys of any length"))
-    }
-
-    /// The salt of the `n`-th commitment of an entry.
-    pub fn of(&self, entry_id: &str, n: u32) -> [u8; 32] {
-        let mut mac = self.0.clone();
-        mac.update(format!("tabellion salt v1\n{entry_id}\n{n}").as_bytes());
-        mac.finalize().into_bytes().into()
-    }
 }

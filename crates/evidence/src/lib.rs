@@ -24,6 +24,7 @@ pub mod note;
 pub mod ots;
 pub mod policy;
 pub mod proof;
+pub mod salt;
 pub mod scan;
 pub mod sessions;
 pub mod tile;

@@ -1,7 +1,8 @@
 //! Reading an entry fast, as a verifier of millions must: one pass over its
 //! bytes, without an allocation.
 //!
-//! [`facts`] knows requests and responses as Tabellion writes them: compact,
+//! [`facts`] knows requests and responses as Tabellion writes them: compact, in
+//! its order,
 //! without escapes in texts, without members of later versions. Of anything
 //! else it gives `None`, which says nothing about it; then [`Entry::parse`]
 //! has the word, as it always has: what is read here, it reads too, and the
@@ -18,10 +19,10 @@ use crate::tile::ENTRY_BYTES_MAX;
 /// More members of one map are left to the other reader.
 const KEYS_MAX: usize = 16;
 
-/// What an entry says about others, and whether it speaks of a body; `None` if
-/// it is not one of those that can be read here.
+/// What an entry says about others, and whether it speaks of a body or of a
+/// sealed original; `None` if it is not one of those that can be read here.
 pub fn facts(entry: &[u8]) -> Option<(Facts, bool)> {
-    if entry.len() > ENTRY_BYTES_MAX || std::str::from_utf8(entry).is_err() {
+    if entry.len() > ENTRY_BYTES_MAX || !is_text(entry) {
         return None;
     }
     let mut reader = Reader { bytes: entry, at: 0 };
@@ -29,66 +30,18 @@ pub fn facts(entry: &[u8]) -> Option<(Facts, bool)> {
     (reader.at == entry.len()).then_some(found)
 }
 
+/// Whether it is UTF-8 without control characters. Without a branch for each
+/// byte, so that the compiler takes many at once.
+fn is_text(bytes: &[u8]) -> bool {
+    let (all, control) =
+        bytes.iter().fold((0, 0), |(all, control), &byte| (all | byte, control | u8::from(byte < 0x20)));
+    control == 0 && (all < 0x80 || std::str::from_utf8(bytes).is_ok())
+}
+
+/// Has no control characters before it.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-}
-
-/// The members of an entry, and as bits which of them were there.
-#[derive(Clone, Copy)]
-enum Member {
-    V,
-    Kind,
-    Id,
-    Exchange,
-    Time,
-    Producer,
-    Seq,
-    Upstream,
-    Operation,
-    Model,
-    Case,
-    Actor,
-    Tags,
-    Content,
-    Original,
-    Redaction,
-    Outcome,
-    Status,
-    Reason,
-    Usage,
-    Trace,
-    Key,
-}
-
-impl Member {
-    fn of(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"v" => Self::V,
-            b"kind" => Self::Kind,
-            b"id" => Self::Id,
-            b"exchange" => Self::Exchange,
-            b"time" => Self::Time,
-            b"producer" => Self::Producer,
-            b"seq" => Self::Seq,
-            b"upstream" => Self::Upstream,
-            b"operation" => Self::Operation,
-            b"model" => Self::Model,
-            b"case" => Self::Case,
-            b"actor" => Self::Actor,
-            b"tags" => Self::Tags,
-            b"content" => Self::Content,
-            b"original" => Self::Original,
-            b"redaction" => Self::Redaction,
-            b"outcome" => Self::Outcome,
-            b"status" => Self::Status,
-            b"reason" => Self::Reason,
-            b"usage" => Self::Usage,
-            b"trace" => Self::Trace,
-            b"key" => Self::Key,
-            _ => return None,
-        })
-    }
 }
 
 /// Which members of an object there were, none of them twice.
@@ -108,63 +61,48 @@ impl Seen {
 }
 
 impl<'a> Reader<'a> {
+    /// The members come in the order in which [`Entry`](crate::entry::Entry)
+    /// has them, so each is looked for where it would be, and none can be
+    /// there twice.
     fn entry(&mut self) -> Option<(Facts, bool)> {
-        let mut seen = Seen::default();
-        let (mut side, mut has_body) = (None, false);
-        let (mut id, mut exchange, mut time, mut producer, mut seq) = (None, None, None, None, None);
-        let (mut key, mut upstream) = (None, None);
-        self.object(|reader, name| {
-            let member = Member::of(name)?;
-            seen.add(member as u32)?;
-            match member {
-                Member::V => reader.is(b"1")?,
-                Member::Kind => {
-                    side = match reader.text()? {
-                        b"exchange.request" => Some(Side::Request),
-                        b"exchange.response" => Some(Side::Response),
-                        _ => return None,
-                    }
-                }
-                Member::Id => id = Some(reader.text()?),
-                Member::Exchange => exchange = Some(reader.text()?),
-                Member::Time => time = Some(reader.text()?),
-                Member::Producer => producer = Some(reader.text()?),
-                Member::Seq => seq = Some(reader.number()?),
-                Member::Key => key = Some(reader.text()?),
-                Member::Upstream => upstream = Some(reader.text()?),
-                Member::Operation | Member::Model | Member::Case | Member::Actor | Member::Reason | Member::Trace => {
-                    reader.text()?;
-                }
-                Member::Tags => reader.map(|reader| reader.text().map(drop))?,
-                Member::Content => has_body = reader.content()?,
-                Member::Original => reader.original()?,
-                Member::Redaction => reader.redaction()?,
-                Member::Outcome => match reader.text()? {
-                    b"complete" | b"error" | b"client_gone" | b"interrupted" | b"refused" => {}
-                    _ => return None,
-                },
-                Member::Status => drop(u16::try_from(reader.number()?).ok()?),
-                Member::Usage => {
-                    let mut counts = Seen::default();
-                    reader.object(|reader, name| {
-                        counts.add(match name {
-                            b"input" => 0,
-                            b"output" => 1,
-                            _ => return None,
-                        })?;
-                        reader.number().map(drop)
-                    })?;
-                }
-            }
-            Some(())
-        })?;
-        let (side, id, exchange, time) = (side?, id?, exchange?, time?);
-        if !seen.has(Member::V as u32) {
-            return None;
+        self.is(br#"{"v":1,"kind":"exchange."#)?;
+        let side = if self.is(br#"request""#).is_some() {
+            Side::Request
+        } else {
+            self.is(br#"response""#)?;
+            Side::Response
+        };
+        self.is(br#","id":"#)?;
+        let id = self.text()?;
+        self.is(br#","exchange":"#)?;
+        let exchange = self.text()?;
+        self.is(br#","time":"#)?;
+        let time = self.text()?;
+        let producer = self.optional(br#","producer":"#, Self::text)?;
+        let seq = self.optional(br#","seq":"#, Self::number)?;
+        let upstream = self.optional(br#","upstream":"#, Self::text)?;
+        self.optional(br#","operation":"#, Self::text)?;
+        self.optional(br#","model":"#, Self::text)?;
+        self.optional(br#","case":"#, Self::text)?;
+        self.optional(br#","actor":"#, Self::text)?;
+        self.optional(br#","tags":"#, |reader| reader.map(|reader| reader.text().map(drop)))?;
+        let has_body = self.optional(br#","content":"#, Self::content)?.unwrap_or(false);
+        let is_sealed = self.optional(br#","original":"#, Self::original)?.unwrap_or(false);
+        self.optional(br#","redaction":"#, Self::redaction)?;
+        let outcome = self.optional(br#","outcome":"#, Self::text)?;
+        self.optional(br#","status":"#, |reader| u16::try_from(reader.number()?).ok())?;
+        self.optional(br#","reason":"#, Self::text)?;
+        self.optional(br#","usage":"#, Self::usage)?;
+        self.optional(br#","trace":"#, Self::text)?;
+        let key = self.optional(br#","key":"#, Self::text)?;
+        self.is(b"}")?;
+        match outcome {
+            None | Some(b"complete" | b"error" | b"client_gone" | b"interrupted" | b"refused") => {}
+            Some(_) => return None,
         }
         match side {
             Side::Request if id != exchange => return None,
-            Side::Response if !seen.has(Member::Outcome as u32) => return None,
+            Side::Response if outcome.is_none() => return None,
             _ => {}
         }
         let number = match (producer, seq) {
@@ -181,7 +119,33 @@ impl<'a> Reader<'a> {
         let text = |bytes| std::str::from_utf8(bytes).ok();
         let upstream = upstream.and_then(text);
         let custody = key.and_then(text).map(|key| custody::Said::used(kind, key, time, upstream));
-        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body))
+        Some((Facts { id: Name::of_bytes(id), exchange, said, custody }, has_body || is_sealed))
+    }
+
+    /// What `read` reads, if these bytes are before it. `None` when it is
+    /// there and cannot be read.
+    #[inline(always)]
+    fn optional<T, const N: usize>(
+        &mut self,
+        name: &[u8; N],
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.is(name) {
+            None => Some(None),
+            Some(()) => read(self).map(Some),
+        }
+    }
+
+    fn usage(&mut self) -> Option<()> {
+        let mut seen = Seen::default();
+        self.object(|reader, name| {
+            seen.add(match name {
+                b"input" => 0,
+                b"output" => 1,
+                _ => return None,
+            })?;
+            reader.number().map(drop)
+        })
     }
 
     /// Whether it speaks of a body.
@@ -247,15 +211,17 @@ impl<'a> Reader<'a> {
         (seen.has(0) && seen.has(1) && seen.has(2)).then_some(is_frame)
     }
 
-    fn original(&mut self) -> Option<()> {
+    /// Whether it is sealed, or may be: what is listed elsewhere is not seen here.
+    fn original(&mut self) -> Option<bool> {
         let mut seen = Seen::default();
         self.object(|reader, name| match name {
             b"bytes" => seen.add(0).and_then(|()| reader.number()).map(drop),
             b"commitment" => seen.add(1).and_then(|()| reader.hash()),
             b"parts" => seen.add(2).and_then(|()| reader.list(Self::hash)),
+            b"sealed" => seen.add(3).and_then(|()| reader.list(Self::hash)),
             _ => None,
         })?;
-        (seen.has(0) && seen.has(1)).then_some(())
+        (seen.has(0) && seen.has(1)).then_some(seen.has(3))
     }
 
     fn redaction(&mut self) -> Option<()> {
@@ -275,8 +241,9 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    fn is(&mut self, expected: &[u8]) -> Option<()> {
-        self.bytes[self.at..].starts_with(expected).then(|| self.at += expected.len())
+    #[inline(always)]
+    fn is<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
+        (self.bytes[self.at..].first_chunk() == Some(expected)).then(|| self.at += N)
     }
 
     /// An object, whose members `read` reads, after their names.
@@ -364,34 +331,41 @@ impl<'a> Reader<'a> {
     }
 
     fn hash(&mut self) -> Option<()> {
-        self.text().and_then(is_hash)
+        let [b'"', hash @ .., b'"'] = self.bytes[self.at..].first_chunk::<66>()? else { return None };
+        is_hash(hash)?;
+        self.at += 66;
+        Some(())
     }
 }
 
+/// Whether it is 64 hexadecimal digits. Without a branch for each, as above.
 fn is_hash(text: &[u8]) -> Option<()> {
-    (text.len() == 64 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(())
+    let text: &[u8; 64] = text.try_into().ok()?;
+    let digit = |byte: u8| byte.wrapping_sub(b'0') < 10 || byte.wrapping_sub(b'a') < 6;
+    text.iter().fold(true, |all, &byte| all & digit(byte)).then_some(())
 }
 
-/// How many bytes come before a quotation mark, a backslash or a control
-/// character: eight at a time (as in *Bit Twiddling Hacks*, "Determine if a
-/// word has a byte less than n").
+/// How many bytes come before a quotation mark or a backslash: eight at a time
+/// (as in *Bit Twiddling Hacks*, "Determine if a word has a zero byte"), and of
+/// a long text as many as the processor takes.
 fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES * 128;
+    const SHORT: usize = 32;
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+    while at < SHORT
+        && let Some(eight) = bytes[at..].first_chunk::<8>()
+    {
         let word = u64::from_le_bytes(*eight);
-        let control = word.wrapping_sub(ONES * 32) & !word & HIGH;
-        let found = control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
         if found != 0 {
             // The lowest one is right; those above may be so by a borrow.
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
     }
-    let special = |byte: &u8| *byte < 32 || *byte == b'"' || *byte == b'\\';
-    at + bytes[at..].iter().position(special).unwrap_or(bytes.len() - at)
+    memchr::memchr2(b'"', b'\\', &bytes[at..]).map_or(bytes.len(), |found| at + found)
 }
 
 #[cfg(test)]
@@ -404,7 +378,8 @@ mod tests {
         let Some((found, has_body)) = facts(bytes) else { return false };
         let entry = Entry::parse(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
         assert_eq!(found, Facts::of(&entry), "{}", String::from_utf8_lossy(bytes));
-        assert_eq!(has_body, entry.content.is_some_and(|content| content.omitted.is_none()));
+        let is_sealed = bytes.windows(9).any(|name| name == b"\"sealed\":");
+        assert_eq!(has_body, entry.content.is_some_and(|content| content.omitted.is_none()) || is_sealed);
         true
     }
 
@@ -413,7 +388,7 @@ mod tests {
         r#""producer":"P","seq":7,"upstream":"openai","operation":"POST /v1","model":"m","case":"C-1","actor":"k_1","#,
         r#""tags":{"team":"blü","x":""},"content":{"sha256":"HASH","bytes":3,"parts":[{"role":"frame","#,
         r#""sha256":"HASH","bytes":1},{"role":"user","sha256":"HASH","bytes":2,"findings":{"EMAIL_ADDRESS":1}}],"#,
-        r#""assembled":true},"original":{"bytes":3,"commitment":"HASH","parts":["HASH"]},"redaction":{"#,
+        r#""assembled":true},"original":{"bytes":3,"commitment":"HASH","parts":["HASH"],"sealed":["HASH","HASH"]},"redaction":{"#,
         r#""policy":"sha256:HASH","findings":{"A":1,"B":2},"tokens":["A:x"],"external":{"e":0},"#,
         r#""external_failures":{"f":"timed_out"}},"trace":"00-1"}"#
     );
@@ -474,7 +449,7 @@ mod tests {
     #[test]
     fn texts_end_where_they_end() {
         for length in 0..40 {
-            for special in [b'"', b'\\', 0, 31] {
+            for special in [b'"', b'\\'] {
                 for before in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
                     let mut bytes = vec![before; length];
                     bytes.push(special);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tabellion_evidence::content::{self, PackError};
 use tabellion_evidence::entry::{
-    Content, Entry, EntryError, Kind, Manifest, Omitted, Original, Outcome, Part, Redaction, Usage, commitment, salt,
+    Content, Entry, EntryError, Erase, Kind, Manifest, Omitted, Original, Outcome, Part, Redaction, Usage, commitment,
 };
 use tabellion_evidence::tile::{self, BundleError};
 use tabellion_evidence::tree::sha256;
@@ -30,7 +30,8 @@ fn request() -> Entry {
         parts: vec![part("frame", b"[\0]"), user],
         ..Content::default()
     });
-    entry.original = Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")] });
+    entry.original =
+        Some(Original { bytes: 9, commitment: sha256(b"c"), parts: vec![sha256(b"p")], sealed: vec![sha256(b"s")] });
     entry.redaction = Some(Redaction {
         policy: sha256(b"rules"),
         findings: BTreeMap::from([("EMAIL_ADDRESS".to_owned(), 1)]),
@@ -108,6 +109,7 @@ fn a_manifest_survives_its_bytes() {
         content: vec![part("frame", b"[\0]"), part("user", b"x")],
         original: vec![sha256(b"o")],
         tokens: vec!["EMAIL_ADDRESS:k7f3q2ab".to_owned()],
+        sealed: vec![sha256(b"s")],
     };
     assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
     assert_eq!(Manifest::parse(br#"{"content":[],"original":[]}"#), Err(EntryError::Content));
@@ -116,15 +118,27 @@ fn a_manifest_survives_its_bytes() {
 }
 
 #[test]
-fn commitments_depend_on_everything() {
-    let key = [3; 32];
-    let first = salt(&key, "01JDA", 0);
-    assert_ne!(first, salt(&key, "01JDA", 1));
-    assert_ne!(first, salt(&key, "01JDB", 0));
-    assert_ne!(first, salt(&[4; 32], "01JDA", 0));
-    let mut joined = first.to_vec();
-    joined.extend_from_slice(b"bytes");
-    assert_eq!(commitment(&first, b"bytes"), sha256(joined));
+fn commitments_are_to_salt_and_bytes() {
+    let salt = [3; 32];
+    assert_eq!(commitment(&salt, b"bytes"), sha256([&salt[..], b"bytes"].concat()));
+    assert_ne!(commitment(&salt, b"bytes"), commitment(&[4; 32], b"bytes"));
+}
+
+#[test]
+fn erasures_name_entries_in_ranges() {
+    let erase = Erase { entries: Erase::ranges(vec![7, 3, 4, 9, 4, 0]), selection: BTreeMap::new(), basis: None };
+    assert_eq!(erase.entries, [(0, 0), (3, 4), (7, 7), (9, 9)]);
+    assert_eq!(erase.count(), 5);
+    let named: Vec<u64> = (0..12).filter(|&entry| erase.names(entry)).collect();
+    assert_eq!(named, [0, 3, 4, 7, 9]);
+    let entry =
+        |erase| Entry { erase, ..Entry::new(Kind::Erase, "01JDA5N0000000000000000000", "2026-11-22T10:00:00Z") };
+    assert!(entry(Some(erase)).to_bytes().is_ok());
+    assert_eq!(entry(None).to_bytes(), Err(EntryError::Erase));
+    for ranges in [vec![], vec![(2, 1)], vec![(1, 2), (3, 4)], vec![(5, 6), (1, 2)]] {
+        let erase = Erase { entries: ranges.clone(), selection: BTreeMap::new(), basis: None };
+        assert_eq!(entry(Some(erase)).to_bytes(), Err(EntryError::Erase), "{ranges:?}");
+    }
 }
 
 #[test]

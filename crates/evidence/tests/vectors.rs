@@ -12,7 +12,7 @@ use tabellion_evidence::sessions::{Rules, Said, Sessions};
 use tabellion_evidence::tile::TileId;
 use tabellion_evidence::timestamp::{Expected, Policy, Roots, Token};
 use tabellion_evidence::tree::Frontier;
-use tabellion_evidence::{Hash, checkpoint, content, cose, custody, entry, proof, scan, tile, tree};
+use tabellion_evidence::{Hash, checkpoint, content, cose, custody, entry, proof, salt, scan, tile, tree};
 
 /// A case, with panics that name it: a vector that we cannot read is a defect
 /// of the vector.
@@ -271,8 +271,9 @@ fn acts_of_custody() {
 #[test]
 fn commitments() {
     run("commitment", |case| {
-        let key = case.bytes("key").try_into().expect("32 bytes");
-        let salt = entry::salt(&key, &case.text("entry"), case.read("n"));
+        let key = salt::Node::new(case.bytes("key").try_into().expect("32 bytes"));
+        let path = salt::Path::of(&case.text("entry"))?;
+        let salt = key.descend(path.symbols()).salt(case.read("n"));
         let same = salt.as_slice() == case.bytes("salt");
         (same && entry::commitment(&salt, &case.bytes("bytes")) == case.read("commitment")).then_some(true)
     });

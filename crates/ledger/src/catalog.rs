@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::entry::{Heading, Kind};
 use tabellion_evidence::tile;
@@ -34,6 +35,12 @@ pub struct Catalog {
 
 /// Raised whenever the tables change; a catalog of another version is made again.
 const VERSION: i64 = 2;
+/// News are taken in after so long, not with every publication: parts lie in the order of their hashes, so that in a
+/// large table each costs a page of its own, whichever other parts are written with it. Readers in other processes catch
+/// up by themselves. Less than the search index waits for, which comes after this one.
+const NEWS_WAIT: Duration = Duration::from_millis(1_000);
+/// At so many parts and exchanges, each of about a hundred bytes, the next publication takes them in first.
+const NEWS_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
 /// How many bundles are taken into one transaction when catching up.
 const BUNDLES_PER_COMMIT: u64 = 64;
 
@@ -70,9 +77,11 @@ impl Catalog {
     fn reset(&self) -> Result<(), LedgerError> {
         self.db.execute_batch(&format!(
             "BEGIN IMMEDIATE;
-             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS exchange; DROP TABLE IF EXISTS position;
-             DROP TABLE IF EXISTS custody;
+             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS sealed; DROP TABLE IF EXISTS exchange;
+             DROP TABLE IF EXISTS custody; DROP TABLE IF EXISTS position;
              CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+                 length INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE sealed(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
                  length INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
              CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
@@ -109,8 +118,13 @@ impl Catalog {
             from = None;
         }
         let mut from = from.map_or(0, |(size, _)| size);
-        let packs = reader.packs(from, end)?;
-        let mut packs = packs.into_iter().take_while(|&(index, _)| index < end).peekable();
+        let mut packs = Vec::new();
+        for packed in [Packed::Content, Packed::Sealed] {
+            packs.push((
+                packed,
+                reader.packs(packed, from, end)?.into_iter().take_while(|&(index, _)| index < end).peekable(),
+            ));
+        }
         while from < end {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -124,15 +138,16 @@ impl Catalog {
                 }
             }
             noted.note(&transaction)?;
-            let mut parts = Parts::of(&transaction)?;
-            while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
-                let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
-                let pack = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
-                for (hash, bytes, offset) in pack {
-                    parts.note(&hash, index, offset, bytes.len())?;
+            for (packed, packs) in &mut packs {
+                let mut parts = Parts::of(&transaction, *packed)?;
+                while let Some((index, name)) = packs.next_if(|&(index, _)| index < until) {
+                    let bytes = reader.store().read(&name)?.ok_or(LedgerError::Missing { name: name.clone() })?;
+                    let pack = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
+                    for (hash, bytes, offset) in pack {
+                        parts.note(&hash, index, offset, bytes.len())?;
+                    }
                 }
             }
-            drop(parts);
             note_position(&transaction, until, reader.root(until, end)?)?;
             transaction.commit()?;
             from = until;
@@ -140,28 +155,30 @@ impl Catalog {
         Ok(())
     }
 
-    /// Takes in a batch that the ledger itself has just published, which follows on the last.
-    pub(crate) fn advance(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+    /// Takes in what the ledger itself has published in the integrated tree of `size` and `root`; of what it has
+    /// already, nothing. False when it has not come as far as the news begin.
+    pub(crate) fn advance(&mut self, news: &mut News, size: u64, root: Hash) -> Result<bool, LedgerError> {
         let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut noted = Noted::default();
-        for (index, entry) in (batch.first..).zip(batch.entries) {
-            noted.take(index, entry);
+        if position(&transaction)?.map_or(0, |(size, _)| size) != news.first {
+            return Ok(false);
         }
-        noted.note(&transaction)?;
-        let mut parts = Parts::of(&transaction)?;
-        for (hash, offset, length) in batch.parts {
-            parts.note(hash, batch.first, *offset, *length)?;
+        news.noted.note(&transaction)?;
+        for (packed, places) in [(Packed::Content, &mut news.parts), (Packed::Sealed, &mut news.sealed)] {
+            // In the order of the table, which then is walked once.
+            places.sort_unstable();
+            let mut parts = Parts::of(&transaction, packed)?;
+            for (hash, pack, offset, length) in places {
+                parts.note(hash, *pack, *offset, *length)?;
+            }
         }
-        drop(parts);
-        note_position(&transaction, batch.first + batch.entries.len() as u64, batch.root)?;
+        note_position(&transaction, size, root)?;
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 
     /// How far the catalog has come, and the log's root there.
     pub fn position(&self) -> Result<Option<(u64, Hash)>, LedgerError> {
-        let mut statement = self.db.prepare_cached("SELECT size, root FROM position")?;
-        Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
+        position(&self.db)
     }
 
     /// Which of these parts are stored.
@@ -200,8 +217,11 @@ impl Catalog {
     }
 
     /// The pack that has a part, by its first entry, and where in it; `None` when no published one has it.
-    fn place(&self, hash: &Hash) -> Result<Option<(u64, u64, usize)>, LedgerError> {
-        let mut statement = self.db.prepare_cached("SELECT pack, offset, length FROM part WHERE hash = ?")?;
+    fn place(&self, packed: Packed, hash: &Hash) -> Result<Option<(u64, u64, usize)>, LedgerError> {
+        let mut statement = self.db.prepare_cached(match packed {
+            Packed::Content => "SELECT pack, offset, length FROM part WHERE hash = ?",
+            Packed::Sealed => "SELECT pack, offset, length FROM sealed WHERE hash = ?",
+        })?;
         let place = statement.query_row(params![hash.0], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as usize))
         });
@@ -210,8 +230,17 @@ impl Catalog {
 
     /// The bytes of a part; `None` when no published pack has it.
     pub fn part(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
-        let Some((pack, offset, length)) = self.place(hash)? else { return Ok(None) };
-        let name = pack_name(pack);
+        self.stored(reader, Packed::Content, hash)
+    }
+
+    /// The bytes of a sealed piece; `None` when no published pack has it.
+    pub fn sealed(&self, reader: &Reader, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.stored(reader, Packed::Sealed, hash)
+    }
+
+    fn stored(&self, reader: &Reader, packed: Packed, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let Some((pack, offset, length)) = self.place(packed, hash)? else { return Ok(None) };
+        let name = packed.file(pack);
         let bytes = reader.store().read_range(&name, offset, length)?;
         match bytes {
             Some(bytes) if tabellion_evidence::tree::sha256(&bytes) == *hash => Ok(Some(bytes)),
@@ -269,11 +298,11 @@ impl PartsInOrder {
         if let Some(part) = self.parts.get(hash) {
             return Ok(Some(part.clone()));
         }
-        match self.catalog.place(hash)? {
+        match self.catalog.place(Packed::Content, hash)? {
             Some((pack, ..)) if self.pack.is_none_or(|last| pack > last) => {
                 self.parts.clear();
                 self.pack = Some(pack);
-                if let Some(bytes) = self.reader.store().read(&pack_name(pack))?
+                if let Some(bytes) = self.reader.store().read(&Packed::Content.file(pack))?
                     && let Ok(parts) = content::parse_pack(&bytes)
                 {
                     self.parts = parts.into_iter().map(|(hash, bytes, _)| (hash, bytes.to_vec())).collect();
@@ -295,18 +324,52 @@ impl PartsInOrder {
     }
 }
 
-/// What a publication added.
-pub(crate) struct Batch<'a> {
-    pub(crate) first: u64,
-    pub(crate) entries: &'a [&'a [u8]],
-    /// Hash, offset and length in the pack `content/<first>`.
-    pub(crate) parts: &'a [(Hash, usize, usize)],
-    pub(crate) root: Hash,
+/// What was published and the catalog does not have yet.
+pub(crate) struct News {
+    /// The index of the first entry of it.
+    first: u64,
+    /// When that came.
+    since: Instant,
+    noted: Noted,
+    /// Hash, pack, offset and length of parts of content.
+    parts: Vec<(Hash, u64, usize, usize)>,
+    /// The same of sealed pieces.
+    sealed: Vec<(Hash, u64, usize, usize)>,
 }
 
-/// The name of the pack that starts at an entry.
-pub(crate) fn pack_name(first: u64) -> String {
-    format!("content/{}", tile::index_path(first))
+/// Hash, offset and length in a pack.
+pub(crate) type Place = (Hash, usize, usize);
+
+impl News {
+    /// Nothing yet, of entries from this one on.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { first, since: Instant::now(), noted: Noted::default(), parts: Vec::new(), sealed: Vec::new() }
+    }
+
+    /// Takes in a publication: its entries, and where in their packs the parts and sealed pieces are that it brought.
+    pub(crate) fn add(&mut self, first: u64, entries: &[&[u8]], parts: &[Place], sealed: &[Place]) {
+        for (index, entry) in (first..).zip(entries) {
+            self.noted.take(index, entry);
+        }
+        let placed = |&(hash, offset, length): &Place| (hash, first, offset, length);
+        self.parts.extend(parts.iter().map(placed));
+        self.sealed.extend(sealed.iter().map(placed));
+    }
+
+    /// How much longer they can wait.
+    pub(crate) fn due_in(&self) -> Duration {
+        NEWS_WAIT.saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether there must not be more of them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.parts.len() + self.sealed.len() + self.noted.exchanges.len() + self.noted.custody.len() >= NEWS_MAX
+    }
+
+    /// The index of the first entry of them.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
 }
 
 fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
@@ -341,36 +404,44 @@ impl Noted {
         }
     }
 
-    fn note(self, db: &Connection) -> Result<(), LedgerError> {
+    fn note(&self, db: &Connection) -> Result<(), LedgerError> {
         let mut statement = db.prepare_cached(
             "INSERT INTO exchange(id, request, response) VALUES (?1, ?2, ?3)
              ON CONFLICT(id) DO UPDATE SET
                  request = coalesce(request, excluded.request), response = coalesce(response, excluded.response)",
         )?;
-        for (id, (request, response)) in self.exchanges {
-            let index = |index: Option<u64>| index.map(|index| index as i64);
+        for (id, (request, response)) in &self.exchanges {
+            let index = |index: &Option<u64>| index.map(|index| index as i64);
             statement.execute(params![id, index(request), index(response)])?;
         }
         let mut statement = db.prepare_cached("INSERT OR IGNORE INTO custody(entry, kind) VALUES (?, ?)")?;
-        for (index, kind) in self.custody {
-            statement.execute(params![index as i64, kind.as_str()])?;
+        for (index, kind) in &self.custody {
+            statement.execute(params![*index as i64, kind.as_str()])?;
         }
         Ok(())
     }
 }
 
-/// The table of parts, open for inserts.
+/// The table of parts, or of sealed pieces, open for inserts.
 struct Parts<'db>(CachedStatement<'db>);
 
 impl<'db> Parts<'db> {
-    fn of(db: &'db Connection) -> Result<Self, LedgerError> {
-        Ok(Self(db.prepare_cached("INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)")?))
+    fn of(db: &'db Connection, packed: Packed) -> Result<Self, LedgerError> {
+        Ok(Self(db.prepare_cached(match packed {
+            Packed::Content => "INSERT OR IGNORE INTO part(hash, pack, offset, length) VALUES (?, ?, ?, ?)",
+            Packed::Sealed => "INSERT OR IGNORE INTO sealed(hash, pack, offset, length) VALUES (?, ?, ?, ?)",
+        })?))
     }
 
     fn note(&mut self, hash: &Hash, pack: u64, offset: usize, length: usize) -> Result<(), LedgerError> {
         self.0.execute(params![hash.0, pack as i64, offset as i64, length as i64])?;
         Ok(())
     }
+}
+
+fn position(db: &Connection) -> Result<Option<(u64, Hash)>, LedgerError> {
+    let mut statement = db.prepare_cached("SELECT size, root FROM position")?;
+    Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
 }
 
 fn note_position(db: &Connection, size: u64, root: Hash) -> Result<(), LedgerError> {

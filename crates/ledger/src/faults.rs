@@ -37,7 +37,7 @@ fn go_on(
         match recovered.publisher.publish(waiting) {
             Ok(()) => {
                 waiting.clear();
-                recovered.sequencer.published(recovered.publisher.size());
+                recovered.sequencer.published(recovered.publisher.cataloged());
             }
             Err(LedgerError::Store(error)) if error.needs_restart() => return (acknowledged, true),
             Err(_) => {}
@@ -229,7 +229,7 @@ fn grow(recovered: &mut Recovered<SimDisk>, from: u64, to: u64) {
         let appends = (next..until).map(|n| append(&format!("entry {n}"), &[&format!("part {}", n / 3)])).collect();
         let (_, records) = recovered.sequencer.sequence(appends).unwrap();
         recovered.publisher.publish(&records).unwrap();
-        recovered.sequencer.published(recovered.publisher.size());
+        recovered.sequencer.published(recovered.publisher.cataloged());
         next = until;
     }
 }
@@ -266,7 +266,9 @@ fn assert_whole(copy: &SimDisk, undisturbed: &BTreeMap<String, Vec<u8>>, context
 
 /// What of a disk is evidence.
 fn evidence(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
-    let kept = |path: &str| ["log/", "content/", "anchors/", "log.vkey"].iter().any(|prefix| path.starts_with(prefix));
+    let kept = |path: &str| {
+        ["log/", "content/", "sealed/", "anchors/", "log.vkey"].iter().any(|prefix| path.starts_with(prefix))
+    };
     disk.files().into_iter().filter(|(path, _)| kept(path)).collect()
 }
 
@@ -343,7 +345,10 @@ fn a_damaged_source_gets_nothing_wrong_into_the_mirror() {
     mirror(&log, store(&whole)).unwrap();
     let whole = evidence(&whole);
     let mut refused = 0;
-    for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("log/") || path.starts_with("content/")) {
+    for (path, bytes) in files
+        .iter()
+        .filter(|(path, _)| path.starts_with("log/") || path.starts_with("content/") || path.starts_with("sealed/"))
+    {
         for byte in (0..bytes.len()).step_by(bytes.len() / 7 + 1) {
             let damaged = log.crash(|_| 1);
             damaged.rot(path, byte);

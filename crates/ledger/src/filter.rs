@@ -85,21 +85,21 @@ mod tests {
     use tabellion_evidence::tree::{self, sha256};
 
     use super::*;
-    use crate::catalog::Batch;
+    use crate::catalog::News;
 
     #[test]
     fn never_says_of_a_stored_part_that_it_is_not() {
         let hashes: Vec<Hash> = (0..40_u32).map(|n| sha256(n.to_be_bytes())).collect();
         let (earlier, later) = hashes.split_at(20);
-        let mut parts: Vec<_> = earlier.iter().map(|&hash| (hash, 0, 1)).collect();
-        parts.sort_unstable();
+        let mut news = News::new(0);
+        news.add(0, &[b"{}"], &earlier.iter().map(|&hash| (hash, 0, 1)).collect::<Vec<_>>(), &[]);
         let mut catalog = Catalog::in_memory().unwrap();
         let mut filter = Filter::new();
         let lacked = |filter: &Filter| hashes.iter().filter(|hash| filter.lacks(hash)).count();
 
         filter.read_on(&mut catalog, 1).unwrap();
         assert_eq!(lacked(&filter), 0, "a catalog that is behind says nothing");
-        catalog.advance(&Batch { first: 0, entries: &[b"{}"], parts: &parts, root: tree::empty_root() }).unwrap();
+        assert!(catalog.advance(&mut news, 1, tree::empty_root()).unwrap());
         let mut before = 0;
         for _ in 0..=earlier.len() / READ_AT_ONCE {
             filter.read_on(&mut catalog, 1).unwrap();

@@ -7,7 +7,7 @@
 //!    the write-ahead log in one write and one `fdatasync`, and only then acknowledges (group commit). A crash
 //!    before the sync returns: the entries may or may not be found again, and nobody was told. After it: they are.
 //! 3. The publisher, another thread, takes what was sequenced, at most [`Options::publish_every`] later, and writes
-//!    the content pack, the entry bundles and the tiles. A crash here leaves objects beyond the signed size;
+//!    the content pack, the pack of sealed pieces, the entry bundles and the tiles. A crash here leaves objects beyond the signed size;
 //!    recovery removes such packs and writes the rest again.
 //! 4. The signer checks that the new tree extends the last one that it signed, remembers the new one, apart from the
 //!    data, and signs. This is the commit point of a publication. A crash after it: recovery publishes what was
@@ -46,7 +46,7 @@ mod witnessing;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -223,7 +223,7 @@ impl Default for Options {
             origin: None,
             publish_every: Duration::from_millis(200),
             waiting_bytes_max: 256 << 20,
-            unpublished_bytes_max: 64 << 20,
+            unpublished_bytes_max: 40 << 20,
             catalog: None,
             witnessing: None,
             protection: Protection::Off,
@@ -231,13 +231,17 @@ impl Default for Options {
     }
 }
 
-/// What is appended: an entry, and the parts of its content, each of which is stored unless the log has it.
+/// What is appended: an entry, the parts of its content, each of which is stored unless the log has it, and pieces of its
+/// sealed original.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
     /// The leaf's bytes.
     pub entry: Vec<u8>,
     /// The redacted parts that the entry names.
     pub parts: Vec<Part>,
+    /// The sealed pieces that the entry is the first to name. Each was sealed with a key of its own, so the log cannot
+    /// have one already.
+    pub sealed: Vec<Part>,
 }
 
 /// Part of a redacted body, with its name.
@@ -268,7 +272,8 @@ impl Part {
 impl Append {
     fn bytes(&self) -> usize {
         // What is counted per entry beside its bytes keeps a flood of empty ones bounded too.
-        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.bytes.len()).sum::<usize>()
+        let stored = self.parts.iter().chain(&self.sealed);
+        64 + self.entry.len() + stored.map(|part| 64 + part.bytes.len()).sum::<usize>()
     }
 }
 
@@ -297,8 +302,10 @@ struct Shared {
     queue: Mutex<Queue>,
     sequencer_wakes: Condvar,
     publisher_wakes: Condvar,
-    /// How many entries are published and in the catalog.
+    /// How many entries are published.
     published: watch::Sender<u64>,
+    /// How many of them are in the catalog.
+    cataloged: AtomicU64,
     /// When the newest checkpoint was published, if it was by this process.
     published_at: Mutex<Option<Instant>>,
     /// Set by a publication that failed, for readiness.
@@ -348,6 +355,7 @@ impl Ledger {
             sequencer_wakes: Condvar::new(),
             publisher_wakes: Condvar::new(),
             published: watch::Sender::new(publisher.size()),
+            cataloged: AtomicU64::new(publisher.size()),
             published_at: Mutex::new(None),
             failing: AtomicBool::new(false),
         });
@@ -427,7 +435,7 @@ impl Ledger {
         &self.reader
     }
 
-    /// The catalog, which is never behind what [`Ledger::published`] says.
+    /// The catalog. Once the log is open it has everything; later it follows [`Ledger::published`] within two seconds.
     pub fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -539,6 +547,7 @@ fn recover<D: Disk + Clone + 'static>(
     let mut sequencer = Sequencer::new(wal, shared_catalog, publisher.size());
     if !records.is_empty() {
         publisher.publish(&records)?;
+        publisher.catch_up_catalog()?;
         sequencer.skip(records.len() as u64);
     }
     sequencer.published(publisher.size());
@@ -574,7 +583,7 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
 
         let bytes: usize = group.iter().map(|(queued, _)| queued.append.bytes()).sum();
         let (appends, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        sequencer.published(*shared.published.borrow());
+        sequencer.published(shared.cataloged.load(Ordering::Acquire));
         let outcome = sequencer.sequence(appends);
         let mut queue = shared.lock();
         queue.waiting_bytes -= bytes;
@@ -633,8 +642,9 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
     loop {
         let mut queue = shared.lock();
         while queue.sequenced.is_empty() && taken.is_empty() && !publisher.pending() && !queue.sequencer_ended {
-            if publisher.lacks_cosignatures() {
-                let wait = shared.publisher_wakes.wait_timeout(queue, COSIGNATURES_EVERY);
+            let cosignatures = publisher.lacks_cosignatures().then_some(COSIGNATURES_EVERY);
+            if let Some(wait) = cosignatures.into_iter().chain(publisher.catalog_due_in()).min() {
+                let wait = shared.publisher_wakes.wait_timeout(queue, wait);
                 let (woken, waited) = wait.unwrap_or_else(PoisonError::into_inner);
                 queue = woken;
                 if waited.timed_out() {
@@ -669,6 +679,11 @@ fn run_publisher(shared: &Shared, mut publisher: Publisher, every: Duration, unp
                 if publisher.take_placed() {
                     *shared.published_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 }
+                if last_round || publisher.catalog_due_in().is_some_and(|due| due.is_zero()) {
+                    // Derived, so nothing is lost; it is tried again.
+                    shared.failing.store(publisher.catch_up_catalog().is_err(), Ordering::Relaxed);
+                }
+                shared.cataloged.store(publisher.cataloged(), Ordering::Release);
                 shared.sequencer_wakes.notify_one();
             }
             // Everything stays durable in the write-ahead log, and is tried again. Appends are refused once too much

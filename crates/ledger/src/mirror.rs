@@ -11,7 +11,7 @@
 //!    are evidence against whoever has the key ([`MirrorError::Fork`]).
 //! 3. New entries are read, some mebibytes at a time. Before anything of them is written, the tree with them is proved
 //!    consistent with the signed one: a damaged or forged source cannot get bytes into a store that nobody can
-//!    correct. Tiles are computed, never copied. Content packs come before the entries that name them, and only if each part
+//!    correct. Tiles are computed, never copied. Packs of content and of sealed pieces come before the entries that name them, and only if each part
 //!    has the hash that it is called by.
 //! 4. Every 65,536 entries the position is noted, in `mirror/position`. A crash anywhere before: what was written lies beyond
 //!    the mirror's checkpoint, where no reader looks, and the next round, from the noted position, writes the same bytes
@@ -24,6 +24,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::content;
 use tabellion_evidence::tile;
@@ -220,11 +221,14 @@ impl Mirror {
         }
         let mut edge = self.start(old, new)?;
         let mut objects = Objects::default();
-        let mut packs = match edge.size() < new.size {
-            true => self.source.packs(edge.size(), new.size).map_err(MirrorError::Source)?,
-            false => Vec::new(),
-        };
+        let mut packs = Vec::new();
+        if edge.size() < new.size {
+            for packed in [Packed::Content, Packed::Sealed] {
+                packs.extend(self.source.packs(packed, edge.size(), new.size).map_err(MirrorError::Source)?);
+            }
+        }
         packs.retain(|&(index, _)| index < new.size);
+        packs.sort_unstable();
         let mut packs = packs.into_iter().peekable();
         while edge.size() < new.size {
             progress(edge.size(), new.size);

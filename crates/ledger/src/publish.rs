@@ -1,23 +1,27 @@
 //! From sequenced entries to a signed, published tree.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::tree;
 
-use crate::catalog::{Batch, pack_name};
+use crate::catalog::{News, Place};
 use crate::edge::{Edge, Objects};
 use crate::read::tree_error;
 use crate::signer::Signer;
 use crate::wal::Record;
 use crate::witnessing::{Answers, Witnessing};
-use crate::{Catalog, LedgerError, Reader};
+use crate::{Catalog, LedgerError, Part, Reader};
 
 pub(crate) struct Publisher {
     reader: Reader,
     signer: Signer,
     edge: Edge,
     catalog: Arc<Mutex<Catalog>>,
+    /// What is in the signed tree and not in the catalog.
+    news: Option<News>,
     witnessing: Option<Witnessing>,
     /// A signed checkpoint that could not be put in its place yet, or that is held back.
     unpublished: Option<String>,
@@ -71,8 +75,10 @@ impl Publisher {
                 }
             }
         }
-        for (_, pack) in reader.packs(size, size)? {
-            reader.store().remove(&pack)?;
+        for packed in [Packed::Content, Packed::Sealed] {
+            for (_, pack) in reader.packs(packed, size, size)? {
+                reader.store().remove(&pack)?;
+            }
         }
         if size > 0 {
             lock(&catalog).catch_up_to(&reader, size)?;
@@ -83,6 +89,7 @@ impl Publisher {
             signer,
             edge,
             catalog,
+            news: None,
             witnessing,
             unpublished,
             lacking,
@@ -116,10 +123,35 @@ impl Publisher {
         self.unpublished.is_some()
     }
 
+    /// How much longer the catalog can wait for what it does not have; `None` when it has everything.
+    pub(crate) fn catalog_due_in(&self) -> Option<Duration> {
+        self.news.as_ref().map(News::due_in)
+    }
+
+    /// How many entries are in the catalog.
+    pub(crate) fn cataloged(&self) -> u64 {
+        self.news.as_ref().map_or(self.edge.size(), News::first)
+    }
+
+    /// Brings the catalog to where the signed tree is.
+    pub(crate) fn catch_up_catalog(&mut self) -> Result<(), LedgerError> {
+        let Some(news) = &mut self.news else { return Ok(()) };
+        let mut catalog = lock(&self.catalog);
+        // Somebody else may have brought it on.
+        if !catalog.advance(news, self.edge.size(), self.edge.root())? {
+            catalog.catch_up_to(&self.reader, self.edge.size())?;
+        }
+        self.news = None;
+        Ok(())
+    }
+
     /// Publishes records that follow on the last ones that it reported as published. After an error call it again with
     /// the same records, and any number of later ones behind them: those that were signed before the error came are
     /// in the tree, and are not taken into it again.
     pub(crate) fn publish(&mut self, records: &[Record]) -> Result<(), LedgerError> {
+        if self.news.as_ref().is_some_and(News::is_full) {
+            self.catch_up_catalog()?;
+        }
         if records.is_empty() {
             self.finish()?;
         }
@@ -132,22 +164,14 @@ impl Publisher {
     fn extend(&mut self, records: &[Record]) -> Result<(), LedgerError> {
         let first = self.edge.size();
         let entries: Vec<&[u8]> = records.iter().map(|record| &*record.entry).collect();
-        let mut parts = Vec::new();
         if !records.is_empty() {
+            let (mut parts, mut sealed) = (Vec::new(), Vec::new());
             let objects = &mut self.objects;
             objects.clear();
             let mut edge = self.edge.clone();
             let replaced = edge.append(&entries, objects);
-            if records.iter().any(|record| !record.parts.is_empty()) {
-                objects.put(pack_name(first), |pack| {
-                    let start = pack.len();
-                    for part in records.iter().flat_map(|record| &record.parts) {
-                        content::encode_named_part(pack, &part.hash(), part.bytes());
-                        let length = part.bytes().len();
-                        parts.push((part.hash(), pack.len() - start - length, length));
-                    }
-                });
-            }
+            put_pack(objects, Packed::Content, first, records.iter().flat_map(|record| &record.parts), &mut parts);
+            put_pack(objects, Packed::Sealed, first, records.iter().flat_map(|record| &record.sealed), &mut sealed);
             self.reader.store().create(&objects.iter().collect::<Vec<_>>())?;
 
             let (size, root) = (edge.size(), edge.root());
@@ -156,21 +180,10 @@ impl Publisher {
             let note = self.signer.sign(size, root, &proof)?;
             // Signed, so this is the tree from now on, whatever comes.
             self.edge = edge;
+            self.news.get_or_insert_with(|| News::new(first)).add(first, &entries, &parts, &sealed);
             self.unpublished = Some(note);
             self.replaced.extend(replaced);
             self.finish()?;
-        }
-        if self.edge.size() > self.reported {
-            // In the order of the catalog's tree, which then is walked once.
-            parts.sort_unstable();
-            let mut catalog = lock(&self.catalog);
-            let current = !records.is_empty() && catalog.position()?.map_or(0, |(size, _)| size) == first;
-            if current {
-                catalog.advance(&Batch { first, entries: &entries, parts: &parts, root: self.edge.root() })?;
-            } else {
-                // An error came before this; what it kept from the catalog is in the log.
-                catalog.catch_up_to(&self.reader, self.edge.size())?;
-            }
         }
         // Published, so nobody writes them again; partial tiles are still removed. A crash right before leaves some
         // unprotected, which costs no promise.
@@ -212,6 +225,28 @@ impl Publisher {
         self.lacking = (answers.silent > 0).then_some((note, answers));
         Ok(())
     }
+}
+
+/// Adds the pack of what a batch stores, if that is anything, and notes where in it each part is.
+fn put_pack<'a>(
+    objects: &mut Objects,
+    packed: Packed,
+    first: u64,
+    parts: impl Iterator<Item = &'a Part>,
+    places: &mut Vec<Place>,
+) {
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return;
+    }
+    objects.put(packed.file(first), |pack| {
+        let start = pack.len();
+        for part in parts {
+            content::encode_named_part(pack, &part.hash(), part.bytes());
+            let length = part.bytes().len();
+            places.push((part.hash(), pack.len() - start - length, length));
+        }
+    });
 }
 
 fn lock(catalog: &Mutex<Catalog>) -> MutexGuard<'_, Catalog> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::proof::Proof;
@@ -102,15 +103,15 @@ impl Reader {
         StoreTiles { store: &*self.store }
     }
 
-    /// The content packs of a tree of `size` entries that start at entry `from` or later: index and name, ascending.
+    /// The packs of a tree of `size` entries that start at entry `from` or later: index and name, ascending.
     /// Packs beyond `size`, which are not published yet, are there too.
-    pub fn packs(&self, from: u64, size: u64) -> Result<Vec<(u64, String)>, LedgerError> {
+    pub fn packs(&self, packed: Packed, from: u64, size: u64) -> Result<Vec<(u64, String)>, LedgerError> {
         let mut packs = Vec::new();
         // `x001` holds what starts with it, however long it is. While all indexes from `from` on have as many groups
         // of digits as `from`, a directory that comes before `from`'s own can be left out.
         let first = tile::index_path(from);
         let skip = (first.len() == tile::index_path(size).len()).then_some(first.as_str());
-        self.packs_below("content", skip, &mut packs)?;
+        self.packs_below(packed, packed.directory(), skip, &mut packs)?;
         packs.retain(|&(index, _)| index >= from);
         packs.sort_unstable();
         Ok(packs)
@@ -118,16 +119,17 @@ impl Reader {
 
     fn packs_below(
         &self,
+        packed: Packed,
         directory: &str,
         skip: Option<&str>,
         packs: &mut Vec<(u64, String)>,
     ) -> Result<(), LedgerError> {
         for name in self.store.list(directory)? {
             let path = format!("{directory}/{name}");
-            let below = path.strip_prefix("content/").expect("every name here is below it");
+            let below = &path[packed.directory().len() + 1..];
             if let Some(prefix) = below.strip_suffix('/') {
                 if skip.is_none_or(|first| first.get(..prefix.len()).is_none_or(|start| prefix >= start)) {
-                    self.packs_below(&format!("content/{prefix}"), skip, packs)?;
+                    self.packs_below(packed, &path[..path.len() - 1], skip, packs)?;
                 }
             } else if let Some(index) = tile::parse_index_path(below) {
                 packs.push((index, path));

@@ -104,7 +104,7 @@ impl<D: Disk> Sequencer<D> {
                 }
                 is_fresh
             });
-            records.push(Record { entry: append.entry, parts: append.parts });
+            records.push(Record { entry: append.entry, parts: append.parts, sealed: append.sealed });
         }
         self.wal.append(first, &records)?;
         self.next += records.len() as u64;

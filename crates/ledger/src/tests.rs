@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
+use tabellion_evidence::audit::Packed;
 use tabellion_evidence::tree::{self, Frontier};
 use tabellion_evidence::{content, tile};
 use tabellion_store::{Disk, DiskFile, DiskStore, SimDisk};
@@ -61,7 +62,14 @@ pub(super) fn open(disk: &SimDisk) -> Result<Recovered<SimDisk>, LedgerError> {
 }
 
 pub(super) fn append(entry: &str, parts: &[&str]) -> Append {
-    Append { entry: entry.as_bytes().to_vec(), parts: parts.iter().map(|part| Part::new(part.as_bytes())).collect() }
+    let parts = parts.iter().map(|part| Part::new(part.as_bytes())).collect();
+    let sealed = sealed_of(entry).map(|piece| Part::new(piece.into_bytes())).into_iter().collect();
+    Append { entry: entry.as_bytes().to_vec(), parts, sealed }
+}
+
+/// Some entries have a sealed original: one among others of its batch, and one that is published by a recovery.
+fn sealed_of(entry: &str) -> Option<String> {
+    ["c", "e"].contains(&entry).then(|| format!("sealed {entry}"))
 }
 
 /// What the published log holds, after everything in it was recomputed.
@@ -83,7 +91,15 @@ pub(super) fn contents(disk: &SimDisk) -> (Vec<String>, Vec<String>) {
         proof.verify(entries[index as usize].as_bytes(), &reader.vkey().unwrap()).unwrap();
     }
     let mut parts = Vec::new();
-    for (_, pack) in reader.packs(0, checkpoint.size).unwrap() {
+    let mut sealed = Vec::new();
+    for (_, pack) in reader.packs(Packed::Sealed, 0, checkpoint.size).unwrap() {
+        for (_, bytes, _) in content::parse_pack(&reader.store().read(&pack).unwrap().unwrap()).unwrap() {
+            sealed.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+    }
+    let expected: Vec<String> = entries.iter().filter_map(|entry| sealed_of(entry)).collect();
+    assert_eq!(sealed, expected, "the sealed pieces are not those of the entries");
+    for (_, pack) in reader.packs(Packed::Content, 0, checkpoint.size).unwrap() {
         for (_, bytes, _) in content::parse_pack(&reader.store().read(&pack).unwrap().unwrap()).unwrap() {
             parts.push(String::from_utf8(bytes.to_vec()).unwrap());
         }
@@ -99,13 +115,13 @@ pub(super) fn history(disk: &SimDisk) -> Vec<&'static str> {
         let (_, first) = sequencer.sequence(vec![append("a", &["p", "p"])]).ok()?;
         acknowledged.push("a");
         publisher.publish(&first).ok()?;
-        sequencer.published(publisher.size());
+        sequencer.published(publisher.cataloged());
         let (_, second) = sequencer.sequence(vec![append("b", &["p", "q"]), append("c", &["q"])]).ok()?;
         acknowledged.extend(["b", "c"]);
         let (_, third) = sequencer.sequence(vec![append("d", &["r"])]).ok()?;
         acknowledged.push("d");
         publisher.publish(&[second, third].concat()).ok()?;
-        sequencer.published(publisher.size());
+        sequencer.published(publisher.cataloged());
         sequencer.sequence(vec![append("e", &["s"])]).ok()?;
         acknowledged.push("e");
         Some(())
@@ -240,7 +256,7 @@ fn one_failure_of_the_disk_at_any_step_refuses_or_delays_and_loses_nothing() {
                 }
                 if publisher.publish(&unpublished).is_ok() {
                     unpublished.clear();
-                    sequencer.published(publisher.size());
+                    sequencer.published(publisher.cataloged());
                 }
             }
             drop((sequencer, publisher));
@@ -398,13 +414,13 @@ async fn concurrent_appends_get_each_their_own_position_and_are_published() {
     tokio::time::timeout(Duration::from_secs(10), published.wait_for(|&size| size == 1000)).await.unwrap().unwrap();
     let reader = ledger.reader().clone();
     let parts: usize = reader
-        .packs(0, 1000)
+        .packs(Packed::Content, 0, 1000)
         .unwrap()
         .iter()
         .map(|(_, name)| content::parse_pack(&reader.store().read(name).unwrap().unwrap()).unwrap().len())
         .sum();
     assert_eq!(parts, 21, "each part once");
-    let too_long = Append { entry: vec![b' '; ENTRY_BYTES_MAX + 1], parts: Vec::new() };
+    let too_long = Append { entry: vec![b' '; ENTRY_BYTES_MAX + 1], ..Append::default() };
     assert_eq!(ledger.append(too_long).await, Err(AppendError::TooLong));
     ledger.close();
     assert_eq!(ledger.append(append("late", &[])).await, Err(AppendError::Closed));

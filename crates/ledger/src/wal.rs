@@ -14,7 +14,8 @@
 //! segment  "TBLWAL1\n"  16 random bytes  batch…
 //! batch    "TBat"  u32 length of body  u64 index of the first entry  u32 entries
 //!          u32 CRC-32C of the segment's random bytes, these fields and the body
-//!          body: for each entry: u32 length, bytes, u32 parts, each: u32 length, bytes
+//!          body: for each entry: u32 length, bytes, u32 parts, each: u32 length, bytes; where the highest bit of the
+//!          number of parts is set, also u32 sealed pieces, at least one, each: u32 length, bytes
 //! ```
 //!
 //! The random bytes keep anybody who chooses an entry's content from making it look like a batch. Whoever can write
@@ -31,6 +32,8 @@ const SEGMENT_MAGIC: &[u8; 8] = b"TBLWAL1\n";
 const BATCH_MAGIC: &[u8; 4] = b"TBat";
 const SEGMENT_HEAD: usize = 8 + 16;
 const BATCH_HEAD: usize = 4 + 4 + 8 + 4 + 4;
+/// In the number of an entry's parts: sealed pieces follow them.
+const SEALED: u32 = 1 << 31;
 /// A segment that has grown to this is followed by a new one.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Room is reserved in steps, so that `fdatasync` seldom has to write the file's length too …
@@ -46,12 +49,15 @@ const ZEROS_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 pub(crate) struct Record {
     pub(crate) entry: Vec<u8>,
     pub(crate) parts: Vec<Part>,
+    /// Pieces of its sealed original.
+    pub(crate) sealed: Vec<Part>,
 }
 
 impl Record {
     /// Roughly how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        64 + self.entry.len() + self.parts.iter().map(|part| 64 + part.bytes().len()).sum::<usize>()
+        let stored = self.parts.iter().chain(&self.sealed);
+        64 + self.entry.len() + stored.map(|part| 64 + part.bytes().len()).sum::<usize>()
     }
 }
 
@@ -202,9 +208,16 @@ fn encode(batch: &mut Vec<u8>, nonce: &[u8; 16], first: u64, records: &[Record])
     batch.resize(BATCH_HEAD, 0);
     for record in records {
         put(batch, &record.entry);
-        batch.extend_from_slice(&(record.parts.len() as u32).to_be_bytes());
+        let mark = if record.sealed.is_empty() { 0 } else { SEALED };
+        batch.extend_from_slice(&(record.parts.len() as u32 | mark).to_be_bytes());
         for part in &record.parts {
             put(batch, part.bytes());
+        }
+        if !record.sealed.is_empty() {
+            batch.extend_from_slice(&(record.sealed.len() as u32).to_be_bytes());
+            for piece in &record.sealed {
+                put(batch, piece.bytes());
+            }
         }
     }
     let length = u32::try_from(batch.len() - BATCH_HEAD).expect("batches are limited to far less than 4 GiB");
@@ -234,12 +247,22 @@ fn decode(nonce: &[u8; 16], bytes: &[u8]) -> Option<(u64, Vec<Record>, usize)> {
     let records = (0..number(16..20)?)
         .map(|_| {
             let entry = take(&mut rest)?.to_vec();
-            let parts = take_number(&mut rest)?;
-            let parts = (0..parts).map(|_| take(&mut rest).map(Part::new)).collect::<Option<_>>()?;
-            Some(Record { entry, parts })
+            let number = take_number(&mut rest)?;
+            let parts = take_parts(number & !SEALED, &mut rest)?;
+            let sealed = match number & SEALED {
+                0 => Vec::new(),
+                _ => take_number(&mut rest)
+                    .filter(|&number| number > 0)
+                    .and_then(|number| take_parts(number, &mut rest))?,
+            };
+            Some(Record { entry, parts, sealed })
         })
         .collect::<Option<Vec<_>>>()?;
     rest.is_empty().then_some((first, records, BATCH_HEAD + length))
+}
+
+fn take_parts(number: u32, rest: &mut &[u8]) -> Option<Vec<Part>> {
+    (0..number).map(|_| take(rest).map(Part::new)).collect()
 }
 
 fn take_number(rest: &mut &[u8]) -> Option<u32> {
@@ -365,7 +388,9 @@ mod tests {
     use super::*;
 
     fn record(text: &str) -> Record {
-        Record { entry: text.as_bytes().to_vec(), parts: vec![Part::new(*b"part"), Part::new([])] }
+        // Every other one with a sealed piece.
+        let sealed = if text.len() % 2 == 0 { vec![Part::new(*b"sealed")] } else { Vec::new() };
+        Record { entry: text.as_bytes().to_vec(), parts: vec![Part::new(*b"part"), Part::new([])], sealed }
     }
 
     fn written(batches: &[&[&str]]) -> (SimDisk, usize) {
@@ -450,7 +475,7 @@ mod tests {
         let (mut wal, _) = Wal::open(disk.clone(), 0).unwrap();
         wal.append(0, &[record("a")]).unwrap();
         let end = wal.current.as_ref().unwrap().end;
-        wal.append(1, &[Record { entry: forged, parts: Vec::new() }]).unwrap();
+        wal.append(1, &[Record { entry: forged, parts: Vec::new(), sealed: Vec::new() }]).unwrap();
         let file = disk.open("wal/00000000000000000000").unwrap().unwrap();
         file.write_at(end, b"torn").unwrap();
         assert_eq!(texts(&disk, 0).unwrap(), ["a"], "a torn batch with a forged one in it is only torn");

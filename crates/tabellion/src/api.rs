@@ -149,7 +149,7 @@ async fn append(State(notary): State<Arc<Notary>>, entry: Bytes) -> Response {
     if is_act(&entry) {
         return (StatusCode::FORBIDDEN, "an act of custody is not added as it is\n").into_response();
     }
-    let appended = notary.ledger().append(Append { entry: entry.into(), parts: Vec::new() }).await;
+    let appended = notary.ledger().append(Append { entry: entry.into(), ..Append::default() }).await;
     let (status, wait) = match appended {
         Ok(index) => {
             return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index.to_string()).into_response();

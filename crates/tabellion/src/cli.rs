@@ -41,6 +41,15 @@ pub(crate) enum Command {
     Case(CaseArgs),
     /// Approve, by a signature, an act that another one asked for
     Approve(ApproveArgs),
+    /// Open a sealed original, for an officer; recorded before the first byte is shown
+    Reveal(RevealArgs),
+    /// Destroy what opens originals, for good; the entries and all proofs stay as they are
+    Erase(EraseArgs),
+    /// Keep the keys of sealed originals safe
+    Keyring {
+        #[command(subcommand)]
+        what: Keyring,
+    },
     /// Cosign other people's logs, as long as they only grow
     Witness(WitnessArgs),
     /// Have the newest checkpoint anchored now, by every configured authority
@@ -175,6 +184,15 @@ pub(crate) struct VerifyArgs {
     /// How much work a block's header must show, as a power of two
     #[arg(long, value_name = "BITS", default_value_t = tabellion_evidence::ots::WORK_BITS_MIN)]
     pub(crate) bitcoin_work_min: u32,
+    /// A copy of an original: hold it against the commitment in the proof or the entry that is verified
+    #[arg(long, value_name = "F", requires = "salt")]
+    pub(crate) original: Option<PathBuf>,
+    /// The salt of that commitment, as `tabellion reveal --salt` gives it out
+    #[arg(long, value_name = "HEX", requires = "original")]
+    pub(crate) salt: Option<String>,
+    /// The copy is of this part of the original only, counted from 0
+    #[arg(long, value_name = "N", requires = "original")]
+    pub(crate) part: Option<usize>,
     /// The entry that a COSE receipt is about; a statement holds its own
     #[arg(long, value_name = "F")]
     pub(crate) entry: Option<PathBuf>,
@@ -296,6 +314,81 @@ pub(crate) struct ExportArgs {
     pub(crate) checkpoint: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevealArgs {
+    /// The exchange, as the header x-tabellion-exchange named it
+    pub(crate) id: String,
+    /// An age identity file that opens it, or one that names a plugin
+    #[arg(long, value_name = "F", required_unless_present = "salt")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: String,
+    /// The response instead of the request
+    #[arg(long)]
+    pub(crate) response: bool,
+    /// Only this message or other part, counted from 0, as in the entry's original.parts
+    #[arg(long, value_name = "N")]
+    pub(crate) part: Option<u64>,
+    /// Give out the salt of the commitment too, so that others can check the bytes; without --identity, the salt alone
+    #[arg(long)]
+    pub(crate) salt: bool,
+    /// Write the bytes here [default: standard output]
+    #[arg(short, long, value_name = "F", requires = "identity")]
+    pub(crate) output: Option<PathBuf>,
+    /// Do not do it yet: ask for the approval, and print what to approve
+    #[arg(long, conflicts_with = "approval")]
+    pub(crate) ask: bool,
+    /// The approval, as `approve` prints it
+    #[arg(long, value_name = "N")]
+    pub(crate) approval: Option<u64>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["id", "case", "subject"]))]
+pub(crate) struct EraseArgs {
+    /// This exchange; may be given more than once
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Vec<String>,
+    /// The exchanges of this case
+    #[arg(long)]
+    pub(crate) case: Option<String>,
+    /// The exchanges in which this value was redacted: found by its token, never stored
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) subject: Option<String>,
+    /// Why; it goes on the record
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: String,
+    /// The law that it is done under, such as "GDPR Art. 17(1)(b)"
+    #[arg(long, value_name = "LAW")]
+    pub(crate) basis: Option<String>,
+    /// Do not do it yet: ask for the approval, and print what to approve
+    #[arg(long, conflicts_with = "approval")]
+    pub(crate) ask: bool,
+    /// The approval, as `approve` prints it
+    #[arg(long, value_name = "N")]
+    pub(crate) approval: Option<u64>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keyring {
+    /// Write the keyring, encrypted to the officers, as an age file
+    Backup {
+        /// The file
+        #[arg(long, value_name = "F")]
+        to: PathBuf,
+        #[command(flatten)]
+        log: LogArgs,
+    },
 }
 
 #[derive(Debug, Args)]

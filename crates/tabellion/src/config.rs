@@ -31,6 +31,8 @@ pub(crate) enum ConfigError {
     Unknown { key: String, nearest: String },
     #[error("the setting `{key}` must be {expected}")]
     Value { key: String, expected: &'static str },
+    #[error("`vault.recipients` cannot be used: {0}")]
+    Recipients(#[source] tabellion_vault::VaultError),
     #[error("two tables of `{list}` are called `{name}`")]
     Twice { list: &'static str, name: String },
     #[error("the files that `{key}.tls` names cannot be used")]
@@ -63,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) witnesses: Witnesses,
     pub(crate) custody: Custody,
     pub(crate) anchor: Vec<crate::anchor::Settings>,
+    pub(crate) vault: Vault,
 }
 
 /// What needs an approval.
@@ -221,6 +224,8 @@ pub(crate) struct Upstream {
     pub(crate) default: bool,
     #[serde(default)]
     pub(crate) fail: Fail,
+    #[serde(default)]
+    pub(crate) seal: Seal,
     key_file: Option<PathBuf>,
     key_env: Option<String>,
 }
@@ -242,6 +247,23 @@ impl Upstream {
         let target = key.and_then(|key| target.with_key(key.trim()));
         target.ok_or_else(|| wrong(name, "where a credential is, on one line"))
     }
+}
+
+/// Whether originals are sealed and kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Seal {
+    #[default]
+    Never,
+    Always,
+    /// Those of exchanges that belong to a case.
+    Cases,
+}
+
+/// To whom originals are sealed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Vault {
+    pub(crate) recipients: Vec<String>,
 }
 
 /// What happens to an exchange that cannot be recorded.
@@ -448,6 +470,17 @@ impl Config {
                 return Err(wrong("url", "an http or https URL"));
             }
         }
+        if !self.vault.recipients.is_empty()
+            && let Err(error) = tabellion_vault::Recipients::parse(&self.vault.recipients)
+        {
+            return Err(ConfigError::Recipients(error));
+        }
+        if self.vault.recipients.is_empty()
+            && let Some(upstream) = self.upstream.iter().find(|upstream| upstream.seal != Seal::Never)
+        {
+            let key = format!("upstream.seal of {}", upstream.name);
+            return Err(ConfigError::Value { key, expected: "\"never\" while vault.recipients names nobody" });
+        }
         if self.witnesses.quorum > self.witness.len() {
             return Err(ConfigError::Value {
                 key: "witnesses.quorum".into(),
@@ -531,7 +564,7 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
                     "external" => &EXTERNAL[..],
                     "witness" => &["name", "vkey", "url"],
                     "anchor" => &crate::anchor::KEYS,
-                    _ => &["name", "kind", "url", "default", "fail", "key_file", "key_env"],
+                    _ => &["name", "kind", "url", "default", "fail", "seal", "key_file", "key_env"],
                 };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
@@ -606,7 +639,7 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
         } else if key.ends_with("listen") {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
-            "a table with name, kind (openai, anthropic, generic) and url, and perhaps default and fail (closed, open)"
+            "a table with name, kind (openai, anthropic, generic) and url, and perhaps default, fail (closed, open) and seal (never, always, cases)"
         } else if key == "witness" {
             "a table with name, vkey and url"
         } else if key == "witnesses.mode" {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,19 +20,21 @@ use http::{Method, header};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tabellion_evidence::custody::{self as rules, Fault, Right, Role, Said, Statement};
-use tabellion_evidence::entry::{Export, Kind};
+use tabellion_evidence::entry::{Entry, Erase, Export, Kind, Reveal};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
 use tabellion_ledger::{LedgerError, Reader};
+use tabellion_vault::Erased;
 
 use crate::access::{Access, Caller};
+use crate::commands::Log;
 use crate::commands::serve::runtime;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::notary::{Draft, Notary};
 use crate::secrets::Secrets;
-use crate::{api, serve};
+use crate::{Ended, api, chains, serve, ui};
 
 /// Where the running server takes acts.
 pub(crate) const PATH: &str = "/api/v1/custody";
@@ -97,6 +100,10 @@ pub(crate) enum What {
     Request { kind: String, details: BTreeMap<String, String> },
     /// Approve an act that somebody asked for. The key that signs is the one that the statement names.
     Approve { statement: String, signature: String },
+    /// Show an original, or give its salt out.
+    Reveal(Reveal),
+    /// Destroy what opens originals.
+    Erase(Erase),
     /// Have other acts need an approval from now on. Only a configuration says so.
     #[serde(skip)]
     PolicyChange { approve: BTreeSet<String> },
@@ -111,6 +118,10 @@ pub(crate) enum Unrecorded {
     Malformed(&'static str),
     /// It is against the rules of custody.
     Against(Fault),
+    /// It would erase what a hold covers.
+    Held { exchange: String, hold: String },
+    /// It is recorded, but what it says was erased is not erased yet.
+    NotErased(Failure),
     /// The log cannot be written.
     Log(Failure),
 }
@@ -120,9 +131,16 @@ impl From<Unrecorded> for Failure {
         match unrecorded {
             Unrecorded::Malformed(why) => Self::usage(format!("this is no act of custody: {why}")),
             Unrecorded::Against(fault) => against(fault),
-            Unrecorded::Log(failure) => failure,
+            Unrecorded::Held { exchange, hold } => held(&exchange, &hold),
+            Unrecorded::NotErased(failure) | Unrecorded::Log(failure) => failure,
         }
     }
+}
+
+/// What a command says of an erasure that a hold forbids.
+fn held(exchange: &str, hold: &str) -> Failure {
+    Failure::evidence(format!("nothing is erased: the hold {hold} covers the exchange {exchange}"))
+        .hint("erase the others, or have the hold lifted: see `tabellion hold list`")
 }
 
 /// What a command says of an act that is against the rules.
@@ -162,6 +180,8 @@ impl Act {
             What::Request { .. } => Kind::ApprovalRequest,
             What::Approve { .. } => Kind::Approve,
             What::PolicyChange { .. } => Kind::PolicyChange,
+            What::Reveal(_) => Kind::Reveal,
+            What::Erase(_) => Kind::Erase,
         }
     }
 
@@ -188,12 +208,13 @@ impl Act {
         if let Some(why) = &self.why {
             draft.why(notary, why);
         }
+        let labels = |draft: &mut Draft, texts: &BTreeMap<String, String>| {
+            let texts = texts.iter().take(crate::notary::TAGS_MAX);
+            texts.map(|(name, value)| (draft.label(notary, name), draft.label(notary, value))).collect()
+        };
         match &self.what {
             What::Export { manifest, selection, exchanges } => {
-                let selection = selection
-                    .iter()
-                    .map(|(name, value)| (draft.label(notary, name), draft.label(notary, value)))
-                    .collect();
+                let selection = labels(&mut draft, selection);
                 draft.entry.export = Some(Export { manifest: *manifest, selection, exchanges: *exchanges });
             }
             What::KeyIssue { key, role, holder, sha256, public, expires, upstreams } => {
@@ -239,9 +260,7 @@ impl Act {
                     return malformed("there is no approval of such an act");
                 }
                 act.kind = Some(kind.clone());
-                let details = details.iter().take(crate::notary::TAGS_MAX);
-                let details = details.map(|(name, value)| (draft.label(notary, name), draft.label(notary, value)));
-                act.details = details.collect();
+                act.details = labels(&mut draft, details);
             }
             What::Approve { statement, signature } => {
                 let Some(said) = Statement::parse(statement) else { return malformed("the statement is none") };
@@ -254,6 +273,12 @@ impl Act {
                 (act.statement, act.signature) = (Some(statement.clone()), Some(signature.clone()));
             }
             What::PolicyChange { approve } => act.approve = Some(approve.clone()),
+            What::Reveal(reveal) => draft.entry.reveal = Some(reveal.clone()),
+            What::Erase(Erase { entries, selection, basis }) => {
+                let selection = labels(&mut draft, selection);
+                let basis = basis.as_ref().map(|basis| draft.label(notary, basis));
+                draft.entry.erase = Some(Erase { entries: entries.clone(), selection, basis });
+            }
         }
         if act != rules::Act::default() {
             draft.entry.act = Some(Box::new(act));
@@ -267,14 +292,91 @@ impl Act {
 pub(crate) struct Recorded {
     /// The entry that says it.
     pub(crate) entry: u64,
+    /// What an erasure destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) erased: Option<ErasedSummary>,
 }
 
-/// An act that is against the rules: which.
+/// What an erasure came to, for whoever asked for it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ErasedSummary {
+    /// Entries whose salts are gone.
+    pub(crate) entries: u64,
+    /// Sealed pieces whose keys are gone.
+    pub(crate) pieces: u64,
+    /// Sealed pieces that can still be opened, each with the id of an entry that names it too.
+    pub(crate) remaining: Vec<(Hash, String)>,
+}
+
+impl From<Erased> for ErasedSummary {
+    fn from(erased: Erased) -> Self {
+        let remaining = erased.remaining.into_iter().map(|piece| (piece.name, piece.because)).collect();
+        Self { entries: erased.entries, pieces: erased.pieces, remaining }
+    }
+}
+
+/// What the log itself says against an act, whoever does it. The rules of custody are another matter ([`rules::State`]).
+fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unrecorded> {
+    let ledger = notary.ledger();
+    let size = ledger.catalog().position().map_err(log_failed)?.map_or(0, |(size, _)| size);
+    match what {
+        What::Reveal(reveal) if reveal.entry >= size => {
+            Err(Unrecorded::Malformed("the published log has no such entry"))
+        }
+        What::Reveal(reveal) => {
+            // It may have been erased since whoever asks has opened it.
+            let entry = Entry::parse(&ledger.reader().entry(reveal.entry, size).map_err(log_failed)?);
+            match entry.is_ok_and(|entry| notary.originals().is_erased(&entry.id)) {
+                true => Err(Unrecorded::Malformed("the original was erased")),
+                false => Ok(()),
+            }
+        }
+        What::Erase(erase) => {
+            if erase.entries.is_empty() || erase.entries.iter().any(|&(_, last)| last >= size) {
+                return Err(Unrecorded::Malformed("the published log has no such entry"));
+            }
+            let mut asked = BTreeSet::new();
+            for index in erase.entries.iter().flat_map(|&(first, last)| first..=last) {
+                let entry = Entry::parse(&ledger.reader().entry(index, size).map_err(log_failed)?);
+                // Entries of custody have nothing to erase, and a range over them would say that they had.
+                let entry = entry.ok().filter(|entry| matches!(entry.kind, Kind::Request | Kind::Response));
+                let Some(exchange) = entry.and_then(|entry| entry.exchange) else {
+                    return Err(Unrecorded::Malformed("it names an entry that is no request and no response"));
+                };
+                if state.holds().is_empty() || !asked.insert(exchange.clone()) {
+                    continue;
+                }
+                let catalog = ledger.catalog();
+                let exchange = catalog.exchange(&exchange).map_err(log_failed)?;
+                let exchange = exchange.ok_or(Unrecorded::Malformed("the published log has no such exchange"))?;
+                let held = chains::held_by(ledger.reader(), &catalog, state, &exchange).map_err(Unrecorded::Log)?;
+                if let Some(hold) = held {
+                    return Err(Unrecorded::Held { exchange: exchange.id, hold });
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn log_failed(error: LedgerError) -> Unrecorded {
+    Unrecorded::Log(error.into())
+}
+
+/// An act that is refused: against which rule, or that a hold covers it.
 #[derive(Serialize, Deserialize)]
 struct Refusal {
     code: String,
     message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exchange: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<String>,
 }
+
+/// The code of a refusal by a hold, beside those of [`Fault`].
+const HELD: &str = "held";
 
 /// Records acts, one after the other.
 #[derive(Clone)]
@@ -284,10 +386,15 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Judges an act, and appends it; returns once it is durable. Until then nobody else acts.
+    /// Judges an act, appends it, and does what only the process that has the log can do. Until then nobody else acts.
+    ///
+    /// 1. Nothing is against it. A crash here, or before 2 is done: nothing happened.
+    /// 2. It is appended.
+    /// 3. What it says is erased is destroyed. A crash before that is done: the next start does it (`originals`).
     pub(crate) async fn perform(&self, act: &Act, who: &Who) -> Result<Recorded, Unrecorded> {
         let mut draft = act.draft(&self.notary, who)?;
         let mut state = self.access.state.write().await;
+        permit(&self.notary, &state, &act.what)?;
         if let (Kind::Approve, Some(key)) = (&draft.entry.kind, &draft.entry.key) {
             // Whoever signed it, whoever brought it.
             draft.entry.actor = state.keys().get(key).map(|key| key.holder.clone());
@@ -300,7 +407,14 @@ impl Desk {
         if let Some(said) = said {
             state.take(entry, &said, &mut |_| {});
         }
-        Ok(Recorded { entry })
+        let erased = match &act.what {
+            What::Erase(erase) => {
+                let erased = self.notary.originals().erase(self.notary.ledger(), erase).await;
+                Some(erased.map_err(Unrecorded::NotErased)?.into())
+            }
+            _ => None,
+        };
+        Ok(Recorded { entry, erased })
     }
 
     /// Records it if other acts need an approval by the configuration than by the log.
@@ -314,6 +428,21 @@ impl Desk {
         self.perform(&act, &Who::Owner(None)).await?;
         Ok(())
     }
+}
+
+/// Asks for the approval of an act, and says what to approve.
+pub(crate) fn ask_approval(
+    log: &Log,
+    actor: String,
+    why: Option<String>,
+    kind: &Kind,
+    details: BTreeMap<String, String>,
+) -> Ended {
+    let what = What::Request { kind: kind.to_string(), details };
+    let entry = record(&log.config, &log.reader, Act { actor, why, approval: None, what })?.entry;
+    ui::note(format!("asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"));
+    ui::result(entry)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whoever runs the command.
@@ -383,13 +512,17 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorde
         .await
         .map_err(|error| Failure::environment("the server did not answer").because(error))?;
     if status == StatusCode::CONFLICT
-        && let Ok(Refusal { code, .. }) = serde_json::from_slice(&body)
-        && let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.code() == code)
+        && let Ok(Refusal { code, exchange, hold, .. }) = serde_json::from_slice(&body)
     {
-        return Err(against(fault));
+        if let (HELD, Some(exchange), Some(hold)) = (&*code, exchange, hold) {
+            return Err(held(&ui::plain(&exchange), &ui::plain(&hold)));
+        }
+        if let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.code() == code) {
+            return Err(against(fault));
+        }
     }
     if status == StatusCode::BAD_REQUEST {
-        let why = crate::ui::plain(String::from_utf8_lossy(&body).trim());
+        let why = ui::plain(String::from_utf8_lossy(&body).trim());
         return Err(Failure::usage(format!("this is no act of custody: {why}")));
     }
     if status != StatusCode::OK {
@@ -444,8 +577,18 @@ async fn take(
         Ok(recorded) => Json(recorded).into_response(),
         Err(Unrecorded::Malformed(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         Err(Unrecorded::Against(fault)) => {
-            let refused = Refusal { code: fault.code().to_owned(), message: format!("the act {fault}") };
+            let (code, message) = (fault.code().to_owned(), format!("the act {fault}"));
+            (StatusCode::CONFLICT, Json(Refusal { code, message, exchange: None, hold: None })).into_response()
+        }
+        Err(Unrecorded::Held { exchange, hold }) => {
+            let message = "a hold covers an exchange that it would erase".to_owned();
+            let refused = Refusal { code: HELD.to_owned(), message, exchange: Some(exchange), hold: Some(hold) };
             (StatusCode::CONFLICT, Json(refused)).into_response()
+        }
+        Err(Unrecorded::NotErased(failure)) => {
+            tracing::error!(%failure, "an erasure is recorded and not carried out; the next start carries it out");
+            (StatusCode::SERVICE_UNAVAILABLE, "recorded, and not carried out yet: the next start does it\n")
+                .into_response()
         }
         Err(Unrecorded::Log(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written\n").into_response(),
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use tabellion_ledger::LedgerError;
 use tabellion_store::StoreError;
+use tabellion_vault::VaultError;
 
 use crate::config::ConfigError;
 
@@ -129,6 +130,27 @@ impl From<LedgerError> for Failure {
             _ => (Fault::Environment, None),
         };
         let failure = Self::new(fault, "the log cannot be used").because(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let (fault, hint) = match &error {
+            VaultError::Recipient { .. } | VaultError::Mixed | VaultError::Identity(_) => (Fault::Usage, None),
+            VaultError::NoIdentity => (Fault::Usage, Some("it was sealed to the recipients that custody.start names")),
+            VaultError::Damaged | VaultError::TooLarge => (Fault::Evidence, Some("`tabellion verify` says more")),
+            VaultError::Gone => (Fault::Evidence, None),
+            VaultError::Missing => (
+                Fault::Environment,
+                Some("bring it back from its backup: docs/vault.md says how, and what is lost without"),
+            ),
+            _ => (Fault::Environment, None),
+        };
+        let failure = Self::new(fault, "the originals cannot be used").because(error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -15,6 +15,7 @@ mod keys;
 mod metrics;
 mod mirror;
 mod notary;
+mod originals;
 mod pipeline;
 mod policy;
 mod presidio;

@@ -11,17 +11,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use tabellion_detect::{Clean, Found, Joined, Names, Redacted, Redactor};
-use tabellion_evidence::entry::{self, Content, Entry, Gap, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
+use tabellion_evidence::entry::{self, Content, Entry, Gap, Kind, Manifest, Omitted, Original, Part, Redaction};
+use tabellion_evidence::salt::Node;
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
 use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
 
 use crate::external::{Checked, Externals, RECOGNIZER, Unchecked};
 use crate::metrics::Metrics;
+use crate::originals::{Originals, Raw};
 use crate::secrets::Secrets;
 
 /// The longest case, actor, tag, model or trace that is kept, in characters.
@@ -50,7 +53,7 @@ pub(crate) struct Notary {
     redactor: Redactor,
     externals: Externals,
     policy: Hash,
-    salts: Salts,
+    originals: Originals,
     /// Has taken in what is before a credential.
     actors: Hmac<Sha256>,
     /// Of this process, and in memory only.
@@ -125,14 +128,10 @@ impl Notary {
         redactor: Redactor,
         externals: Externals,
         secrets: &Secrets,
+        originals: Originals,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut known_key = [0; 32];
-        // Without randomness another secret serves: the hashes are only ever in memory.
-        if getrandom::fill(&mut known_key).is_err() {
-            known_key = *secrets.token;
-        }
-        let salts = Salts::new(&secrets.salt);
+        let known_key = known_key(secrets);
         let mut actors = Hmac::new_from_slice(&*secrets.token).expect("hmac takes keys of any length");
         actors.update(b"tabellion actor v1\n");
         let policy = Hash(redactor.engine().policy());
@@ -143,7 +142,7 @@ impl Notary {
             redactor,
             externals,
             policy,
-            salts,
+            originals,
             actors,
             known_key,
             known,
@@ -158,6 +157,10 @@ impl Notary {
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    pub(crate) fn originals(&self) -> &Originals {
+        &self.originals
     }
 
     /// What was said before may have decided what was found, so a part is known only after the same words: those just before
@@ -210,9 +213,10 @@ impl Notary {
 
     /// The start of a commitment to bytes that come one after the other.
     pub(crate) fn commit(&self, entry_id: &str) -> Commitment {
+        let leaf = self.originals.leaf(entry_id);
         let mut hasher = Sha256::new();
-        hasher.update(self.salts.of(entry_id, 0));
-        Commitment { hasher, bytes: 0 }
+        hasher.update(leaf.salt(0));
+        Commitment { hasher, bytes: 0, leaf }
     }
 
     /// For how long nothing has been recorded.
@@ -270,7 +274,8 @@ impl Notary {
     /// Appends a draft; returns its index once it is durable.
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let started = Instant::now();
-        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, .. } = draft;
+        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, raw, .. } =
+            draft;
         for detector in checked.answered {
             external.entry(detector).or_default();
         }
@@ -283,6 +288,13 @@ impl Notary {
             entry.redaction = Some(Redaction { policy, findings, tokens, external, external_failures });
         }
         entry.producer = Some(self.producer.clone());
+        let mut sealing = None;
+        if let (Some(raw), Some(original)) = (raw, &mut entry.original) {
+            let sealed = self.originals.seal(&entry.id, &raw).await?;
+            original.sealed.clone_from(&sealed.names);
+            sealing = Some(sealed);
+        }
+        let sealed = sealing.as_mut().map(|sealing| std::mem::take(&mut sealing.payloads)).unwrap_or_default();
         let (bytes, number_at) = match entry.to_bytes_unnumbered() {
             Ok((bytes, at)) if bytes.len() <= ENTRY_BYTES_ROOMY => (bytes, at),
             _ => {
@@ -290,7 +302,10 @@ impl Notary {
                 entry.to_bytes_unnumbered().map_err(|_| AppendError::TooLong)?
             }
         };
-        let index = self.ledger.append_numbered(Append { entry: bytes, parts }, number_at).await?;
+        let index = self.ledger.append_numbered(Append { entry: bytes, parts, sealed }, number_at).await?;
+        if let Some(sealing) = sealing {
+            self.originals.appended(sealing);
+        }
         *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.metrics.append_seconds(started.elapsed());
         if !fresh.is_empty() {
@@ -301,6 +316,15 @@ impl Notary {
         }
         Ok(index)
     }
+}
+
+/// A key for hashes that are only ever in memory; without randomness another secret serves.
+pub(crate) fn known_key(secrets: &Secrets) -> [u8; 32] {
+    let mut key = [0; 32];
+    if getrandom::fill(&mut key).is_err() {
+        key = *secrets.token;
+    }
+    key
 }
 
 /// A fixed word for why something was not recorded.
@@ -323,6 +347,10 @@ fn move_lists(entry: &mut Entry) -> ledger::Part {
     }
     if let Some(original) = &mut entry.original {
         manifest.original = std::mem::take(&mut original.parts);
+        // Without content there is no manifest to be named, and no list that is long.
+        if entry.content.as_ref().is_some_and(|content| content.omitted.is_none()) {
+            manifest.sealed = std::mem::take(&mut original.sealed);
+        }
     }
     if let Some(redaction) = &mut entry.redaction {
         manifest.tokens = std::mem::take(&mut redaction.tokens);
@@ -338,6 +366,8 @@ fn move_lists(entry: &mut Entry) -> ledger::Part {
 pub(crate) struct Commitment {
     hasher: Sha256,
     bytes: u64,
+    /// The entry's salts follow from it.
+    leaf: Node,
 }
 
 impl Commitment {
@@ -349,6 +379,11 @@ impl Commitment {
     /// How many bytes there were so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The commitment to bytes of the `n`-th part.
+    fn to_part(&self, n: u32, bytes: &[u8]) -> Hash {
+        entry::commitment(&self.leaf.salt(n + 1), bytes)
     }
 
     fn finish(self) -> (u64, Hash) {
@@ -369,6 +404,8 @@ pub(crate) struct Draft {
     checked: Checked,
     /// The names in the exchange so far.
     names: Names,
+    /// What is to be sealed.
+    raw: Option<Raw>,
 }
 
 impl Draft {
@@ -389,7 +426,18 @@ impl Draft {
             states_policy: false,
             checked: Checked::default(),
             names: Names::default(),
+            raw: None,
         }
+    }
+
+    /// Has the bytes sealed to which the entry commits, before it is appended.
+    pub(crate) fn seal(&mut self, bytes: Bytes) {
+        self.raw = Some(Raw::new(bytes));
+    }
+
+    /// Whether its original is to be sealed.
+    pub(crate) fn seals(&self) -> bool {
+        self.raw.is_some()
     }
 
     /// The names that were found in what was recorded into it.
@@ -494,7 +542,7 @@ impl Draft {
     /// Commits to the bytes, and says nothing of the content.
     pub(crate) fn withhold(&mut self, original: Commitment) {
         let (bytes, commitment) = original.finish();
-        self.entry.original = Some(Original { bytes, commitment, parts: Vec::new() });
+        self.entry.original = Some(Original { bytes, commitment, parts: Vec::new(), sealed: Vec::new() });
     }
 
     /// Redacts a body, in parts, and commits to each of them and to the whole.
@@ -509,8 +557,11 @@ impl Draft {
         });
         // What was not looked at by everybody is looked at again when it comes again.
         let remembers = self.checked.failures.is_empty();
-        let Body { text: body, split, .. } = body;
+        let Body { text: body, split, frame: raw_frame, .. } = body;
         let split = if pieces.parts.is_empty() { Split::default() } else { split };
+        if let (Some(raw), Some((frame, _)), false) = (&mut self.raw, &raw_frame, split.parts.is_empty()) {
+            raw.cut(&body, frame, split.parts.iter().map(|span| span.range.clone()));
+        }
 
         let Pieces { frame, parts } = pieces;
         let mut listed = vec![frame.part.listed("frame")];
@@ -535,11 +586,8 @@ impl Draft {
         let commitments = split
             .parts
             .iter()
-            .zip(1..)
-            .map(|(span, n)| {
-                let salt = notary.salts.of(&self.entry.id, n);
-                entry::commitment(&salt, &body.as_bytes()[span.range.clone()])
-            })
+            .zip(0..)
+            .map(|(span, n)| original.to_part(n, &body.as_bytes()[span.range.clone()]))
             .collect();
         self.entry.content = Some(Content {
             sha256: Some(Hash(whole.finalize().into())),
@@ -548,7 +596,7 @@ impl Draft {
             ..Content::default()
         });
         let (bytes, commitment) = original.finish();
-        self.entry.original = Some(Original { bytes, commitment, parts: commitments });
+        self.entry.original = Some(Original { bytes, commitment, parts: commitments, sealed: Vec::new() });
         notary.metrics.redact_seconds(started.elapsed());
     }
 }

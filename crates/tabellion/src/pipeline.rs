@@ -1,12 +1,12 @@
 //! The order in which an exchange happens. Nothing else knows it.
 //!
 //! 1. Find the upstream, look at the key, read the body. A crash here: nothing happened.
-//! 2. Ask the external detectors, if there are any; commit to the exact bytes, redact a copy, append `exchange.request`, and wait until it is durable. What cannot be
-//!    recorded is refused with 503, and nothing goes upstream; unless the upstream is configured to fail open: then it
+//! 2. Ask the external detectors, if there are any; commit to the exact bytes, redact a copy, seal them if the upstream is
+//!    set so, append `exchange.request`, and wait until it is durable. What cannot be recorded is refused with 503, and nothing goes upstream; unless the upstream is configured to fail open: then it
 //!    passes, and the log says so as soon as it can.
 //! 3. Send the request on. A crash from here on: the start-up closes the exchange as `interrupted`.
 //! 4. Relay the answer as it comes, all but its end.
-//! 5. Put the answer together, ask, commit, redact, append `exchange.response`, and wait until it is durable.
+//! 5. Put the answer together, ask, commit, redact, seal, append `exchange.response`, and wait until it is durable.
 //! 6. Release the end. A crash before: the client has no whole answer, and the log says how much it may have had.
 //!
 //! The bytes that are relayed are never those that are redacted, so no defect in redaction can reach an answer.
@@ -14,7 +14,7 @@
 //! An exchange runs as a task of its own. A client that goes away ends the relaying, not the recording.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tabellion_detect::Names;
-use tabellion_evidence::entry::{Kind, Omitted, Outcome, Usage};
+use tabellion_evidence::entry::{Entry, Kind, Omitted, Outcome, Usage};
 use tabellion_gateway::dialect::{
     self, Assembler, DecodeError, Dialect, Events, Facts, Progress, StreamDecoder, error_body,
 };
@@ -38,6 +38,7 @@ use tabellion_ledger::AppendError;
 use tokio::sync::oneshot;
 
 use crate::access::{Access, Caller, Refused};
+use crate::config::Seal;
 use crate::external::Unchecked;
 use crate::notary::{self, Body, Commitment, Draft, Notary, Side};
 
@@ -75,6 +76,8 @@ pub(crate) struct Pipeline {
     /// Upstreams whose exchanges pass when they cannot be recorded.
     fail_open: BTreeSet<String>,
     guard: Guard,
+    /// Whose originals are sealed, by the upstream's name.
+    seals: BTreeMap<String, Seal>,
     under_way: AtomicUsize,
 }
 
@@ -154,6 +157,8 @@ struct Begun {
     entry: u64,
     dialect: Dialect,
     redacted: bool,
+    /// The answer's original is sealed, as the request's was.
+    seals: bool,
     /// The names in the request, which the answer is searched for.
     names: Names,
     received: Instant,
@@ -209,9 +214,19 @@ impl Pipeline {
         upstreams: Upstreams,
         bounds: Bounds,
         fail_open: BTreeSet<String>,
+        seals: BTreeMap<String, Seal>,
         guard: Guard,
     ) -> Self {
-        Self { notary, upstreams, bounds, fail_open, guard, under_way: AtomicUsize::new(0) }
+        Self { notary, upstreams, bounds, fail_open, seals, guard, under_way: AtomicUsize::new(0) }
+    }
+
+    /// Whether the originals of an exchange are sealed.
+    fn seals(&self, target: &Target<'_>, request: &Entry) -> bool {
+        match self.seals.get(&target.upstream.name).copied().unwrap_or_default() {
+            Seal::Never => false,
+            Seal::Always => true,
+            Seal::Cases => request.case.is_some(),
+        }
     }
 
     fn fails_open(&self, target: &Target<'_>) -> bool {
@@ -286,6 +301,7 @@ impl Pipeline {
             Err(rejected) => return self.refuse(&head, &target, rejected, reply).await,
         };
         let (id, redacted, names) = (draft.entry.id.clone(), draft.redacted(), draft.take_names());
+        let seals = draft.seals();
         let entry = match self.append_request(draft).await {
             Ok(entry) => entry,
             Err(NotBegun::Log(error)) if self.fails_open(&target) => {
@@ -297,7 +313,7 @@ impl Pipeline {
             }
         };
         let open = Open { notary: self.notary.clone(), id: Some(id.clone()) };
-        let begun = Begun { id, entry, dialect, redacted, names, received, before: received.elapsed(), open };
+        let begun = Begun { id, entry, dialect, redacted, seals, names, received, before: received.elapsed(), open };
 
         // 3. Send it on.
         let mut reply = reply;
@@ -438,6 +454,9 @@ impl Pipeline {
                 None => credential(&head.headers).map(|credential| notary.actor_of_key(credential)),
             };
         }
+        if self.seals(target, &draft.entry) {
+            draft.seal(body.clone());
+        }
         let mut commitment = notary.commit(&draft.entry.id);
         commitment.update(body);
         record_content(notary, &mut draft, prepared, commitment);
@@ -490,6 +509,7 @@ impl Pipeline {
                     entry,
                     dialect: Dialect::Generic,
                     redacted,
+                    seals: false,
                     names: Names::default(),
                     received: Instant::now(),
                     before: Duration::ZERO,
@@ -533,7 +553,7 @@ impl Pipeline {
         let mut client = Client::new(&head, &begun, reply);
         let mut draft = Draft::new(Kind::Response, Some(&begun.id));
         draft.know(std::mem::take(&mut begun.names));
-        let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max);
+        let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max, begun.seals);
 
         // 4. Relay.
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -548,7 +568,10 @@ impl Pipeline {
         // 5. Record.
         draft.entry.upstream = Some(target.upstream.name.clone());
         draft.entry.status = Some(head.status.as_u16());
-        let Told { readable, commitment, stream } = heard.finish(&head.headers, self.bounds.response_bytes_max);
+        let Told { readable, commitment, stream, raw } = heard.finish(&head.headers, self.bounds.response_bytes_max);
+        if let Some(raw) = raw {
+            draft.seal(raw);
+        }
         let (outcome, reason) = match (end, &stream) {
             (End::ClientGone, _) => (Outcome::ClientGone, Some("client_gone")),
             (End::BrokeOff, _) => (Outcome::Error, Some("upstream_broke_off")),
@@ -798,7 +821,7 @@ fn record_content(notary: &Notary, draft: &mut Draft, prepared: Prepared<'_>, co
 }
 
 /// Work on so many bytes. Much gets a thread of its own for that long.
-fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub(crate) fn apart<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     if bytes > INLINE_BYTES_MAX { tokio::task::block_in_place(work) } else { work() }
 }
 
@@ -851,6 +874,42 @@ fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
     Readable::Text(text)
 }
 
+/// What may be the bytes of a part of an original that was sealed as one, read as the gateway reads it. The entry does not
+/// say which dialect and encoding that were, so each is tried: the commitment tells which is right.
+pub(crate) fn parts_again<'a>(
+    whole: &'a [u8],
+    entry: &'a Entry,
+    part: usize,
+    limit: usize,
+) -> impl Iterator<Item = Vec<u8>> + 'a {
+    const ENCODINGS: [&str; 5] = ["identity", "gzip", "deflate", "br", "zstd"];
+    const DIALECTS: [Dialect; 6] = [
+        Dialect::OpenAiChat,
+        Dialect::Anthropic,
+        Dialect::OpenAiResponses,
+        Dialect::OpenAiCompletions,
+        Dialect::OpenAiEmbeddings,
+        Dialect::Generic,
+    ];
+    let is_stream = entry.content.as_ref().is_some_and(|content| content.assembled);
+    let each = ENCODINGS.into_iter().flat_map(|encoding| DIALECTS.map(|dialect| (encoding, dialect)));
+    each.filter_map(move |(encoding, dialect)| {
+        let readable = if is_stream {
+            let mut stream = Stream::new(dialect, Some(encoding), limit);
+            stream.hear(&Bytes::copy_from_slice(whole));
+            stream.readable(whole.len() as u64).1
+        } else {
+            text(dialect::decode(encoding, whole, limit).ok()?, "application/json")
+        };
+        let Readable::Text(text) = readable else { return None };
+        let (_, split) = match entry.kind {
+            Kind::Request => dialect::read_request(dialect, &text),
+            _ => dialect::read_response(dialect, &text),
+        };
+        Some(text.as_bytes()[split.parts.get(part)?.range.clone()].to_vec())
+    })
+}
+
 /// The provider credential of a request, in whichever header it travels.
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {
     CREDENTIALS.into_iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes)
@@ -859,31 +918,30 @@ fn credential(headers: &HeaderMap) -> Option<&[u8]> {
 /// What was heard of an answer.
 struct Heard {
     commitment: Commitment,
-    /// The bytes of a plain answer, or that there are too many.
+    /// The bytes, or that there are too many. Those of a stream only if they are to be sealed.
     plain: Option<BytesMut>,
     stream: Option<Stream>,
     bytes_max: usize,
+    /// The bytes are to be sealed, those of a stream too.
+    seals: bool,
 }
 
 impl Heard {
-    fn new(commitment: Commitment, bytes_max: usize) -> Self {
-        Self { commitment, plain: Some(BytesMut::new()), stream: None, bytes_max }
+    fn new(commitment: Commitment, bytes_max: usize, seals: bool) -> Self {
+        Self { commitment, plain: Some(BytesMut::new()), stream: None, bytes_max, seals }
     }
 
     /// Takes bytes in. Returns from where on they must be held back, if they hold the event that ends the answer.
     fn hear(&mut self, data: &Bytes) -> Option<usize> {
         self.commitment.update(data);
-        if let Some(stream) = &mut self.stream {
-            return stream.hear(data);
-        }
-        if let Some(plain) = &mut self.plain {
+        if let (Some(plain), true) = (&mut self.plain, self.stream.is_none() || self.seals) {
             if plain.len() + data.len() > self.bytes_max {
                 self.plain = None;
             } else {
                 plain.extend_from_slice(data);
             }
         }
-        None
+        self.stream.as_mut()?.hear(data)
     }
 
     /// Whether the event that ends the answer has come.
@@ -898,8 +956,11 @@ impl Heard {
 
     fn finish(self, headers: &HeaderMap, limit: usize) -> Told {
         let commitment = self.commitment;
-        let readable = match (self.stream, self.plain) {
-            (Some(stream), _) => return stream.finish(commitment),
+        let plain = self.plain.map(BytesMut::freeze);
+        // Of an original that is too large for a record there is none to seal.
+        let raw = plain.clone().filter(|plain| self.seals && !plain.is_empty());
+        let readable = match (self.stream, plain) {
+            (Some(stream), _) => return Told { raw, ..stream.finish(commitment) },
             (None, None) => Readable::TooLarge,
             (None, Some(plain)) => match readable(headers, &plain, limit) {
                 Ok(Readable::Text(text)) => Readable::Text(Cow::Owned(text.into_owned())),
@@ -908,7 +969,7 @@ impl Heard {
                 Ok(Readable::Binary) | Err(_) => Readable::Binary,
             },
         };
-        Told { readable, commitment, stream: None }
+        Told { readable, commitment, stream: None, raw }
     }
 }
 
@@ -917,6 +978,8 @@ struct Told {
     readable: Readable<'static>,
     commitment: Commitment,
     stream: Option<StreamTold>,
+    /// The bytes, if they are to be sealed.
+    raw: Option<Bytes>,
 }
 
 struct StreamTold {
@@ -987,22 +1050,27 @@ impl Stream {
         hold_from
     }
 
-    fn finish(mut self, commitment: Commitment) -> Told {
+    fn finish(self, commitment: Commitment) -> Told {
+        let (stream, readable) = self.readable(commitment.bytes());
+        Told { readable, commitment, stream: Some(stream), raw: None }
+    }
+
+    /// What there is to record of a stream of so many bytes.
+    fn readable(mut self, bytes: u64) -> (StreamTold, Readable<'static>) {
         if let Some(event) = self.events.finish() {
             let _ = self.assembler.event(&event);
         }
         let assembled = self.assembler.finish();
         let ended = self.terminal || assembled.stopped || self.unreadable.is_some();
-        let stream = Some(StreamTold { failed: assembled.failed, ended });
         let readable = match (self.unreadable, assembled.body) {
             (Some(unreadable), _) => unreadable,
             (None, _) if assembled.oversized > 0 => Readable::TooLarge,
             (None, Some(body)) => text(Cow::Owned(body), "application/json"),
-            (None, None) if commitment.bytes() == 0 => Readable::Empty,
+            (None, None) if bytes == 0 => Readable::Empty,
             // Something came, but no event in it.
             (None, None) => Readable::Binary,
         };
-        Told { readable, commitment, stream }
+        (StreamTold { failed: assembled.failed, ended }, readable)
     }
 }
 

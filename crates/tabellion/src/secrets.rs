@@ -11,8 +11,6 @@ use crate::failure::Failure;
 pub(crate) struct Secrets {
     /// Makes tokens of values. Whoever has it can test guesses of what was redacted.
     pub(crate) token: Zeroizing<[u8; 32]>,
-    /// Makes salts of commitments.
-    pub(crate) salt: Zeroizing<[u8; 32]>,
     /// Shows to a running server that a command is its owner's. Whoever can read the keys directory has it.
     pub(crate) local: Zeroizing<[u8; 32]>,
 }
@@ -20,9 +18,7 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// The secrets of a log; made when there is no log yet.
     pub(crate) fn open(keys: &Path) -> Result<Self, Failure> {
-        let store = DiskStore::new(RealDisk::new(keys));
-        let fresh = store.read("signed")?.is_none();
-        Self::read(&store, fresh)
+        Self::read(&DiskStore::new(RealDisk::new(keys)), is_fresh(keys)?)
     }
 
     /// The secrets of a log that exists; `None` when there are none here.
@@ -37,11 +33,20 @@ impl Secrets {
     fn read(store: &dyn Store, fresh: bool) -> Result<Self, Failure> {
         Ok(Self {
             token: secret(store, "token.key", fresh)?,
-            salt: secret(store, "salt.key", fresh)?,
             // Nothing that is recorded hangs on it, so a lost one is made anew.
             local: secret(store, "local.key", true)?,
         })
     }
+}
+
+/// Whether the keys directory is that of a log that has not begun.
+pub(crate) fn is_fresh(keys: &Path) -> Result<bool, Failure> {
+    Ok(DiskStore::new(RealDisk::new(keys)).read("signed")?.is_none())
+}
+
+/// Whether there may be no keyring yet: the log has not begun, or is from before there were keyrings.
+pub(crate) fn has_no_keyring_yet(keys: &Path) -> Result<bool, Failure> {
+    Ok(is_fresh(keys)? || DiskStore::new(RealDisk::new(keys)).read("salt.key")?.is_some())
 }
 
 fn secret(store: &dyn Store, name: &str, fresh: bool) -> Result<Zeroizing<[u8; 32]>, Failure> {

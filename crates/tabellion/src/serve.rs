@@ -25,10 +25,11 @@ use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
 use crate::mirror;
-use crate::notary::{Draft, Notary};
+use crate::notary::{self, Draft, Notary};
+use crate::originals::Originals;
 use crate::pipeline::{Bounds, Guard, Pipeline};
 use crate::policy;
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::witnesses::Clients;
 
 /// Where the addresses of a running server stand, for whoever wants to reach it.
@@ -72,7 +73,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let mirror = mirror::continuous(config).await?;
         let (notary, secrets) = open(config, metrics.clone())?;
-        let interrupted = recover(&notary).await?;
+        let interrupted = recover(config, &notary).await?;
         let desk = desk(config, &notary)?;
         desk.declare_policy(config).await?;
         let writes = |key: &rules::Key| key.role == Role::Writer && key.revoked.is_none();
@@ -92,7 +93,8 @@ impl Server {
         let fail_open = fail_open.map(|upstream| upstream.name.clone()).collect();
         let upstreams = Upstreams::new(upstreams, default);
         let guard = Guard { access: desk.access.clone(), required: gateway_keys };
-        let pipeline = Arc::new(Pipeline::new(notary.clone(), upstreams, bounds, fail_open, guard));
+        let seals = config.upstream.iter().map(|upstream| (upstream.name.clone(), upstream.seal)).collect();
+        let pipeline = Arc::new(Pipeline::new(notary.clone(), upstreams, bounds, fail_open, seals, guard));
 
         let gateway = bind(config.gateway.listen, "gateway.listen").await?;
         let console = bind(config.console.listen, "console.listen").await?;
@@ -157,7 +159,7 @@ impl Server {
                 mirror.stop(limits.grace).await;
             }
         });
-        let mut keepers = vec![tokio::spawn(declare_lost(notary.clone()))];
+        let mut keepers = vec![tokio::spawn(declare_lost(notary.clone())), tokio::spawn(settle(notary.clone()))];
         if config.ledger.heartbeat_s > 0 {
             keepers.push(tokio::spawn(beat(notary.clone(), Duration::from_secs(config.ledger.heartbeat_s))));
         }
@@ -190,6 +192,9 @@ impl Server {
             tracing::error!(%error, "exchanges passed unrecorded, and the log cannot say so");
         }
         let stopped = append_custody(&self.notary, Draft::new(Kind::Stop, None)).await;
+        if let Err(failure) = self.notary.originals().settle(self.notary.ledger()).await {
+            tracing::warn!(%failure, "the next start reads more of the log than it would have to");
+        }
         let ledger = self.notary.ledger().clone();
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
         stopped.map(drop)
@@ -217,10 +222,13 @@ fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, Ledger
 }
 
 fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
+    // Looked at first: opening makes a log's keys.
+    let no_keyring_yet = secrets::has_no_keyring_yet(&config.keys())?;
     let secrets = Secrets::open(&config.keys())?;
+    let originals = Originals::open(config, &config.keys(), no_keyring_yet, notary::known_key(&secrets))?;
     let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
     let externals = Externals::new(&config.external, &metrics)?;
-    Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
+    Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, originals, metrics)), secrets))
 }
 
 /// Who records acts of custody, and knows those that the log has.
@@ -277,7 +285,8 @@ pub(crate) fn console_of(data: &Path) -> Result<Option<String>, Failure> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(|Addresses { owner }| owner))
 }
 
-/// Opens the log for one custody act, in a session of its own; `None` when another process has the log.
+/// Opens the log for one custody act, in a session of its own. Returns what came of it; `None` when another process has the
+/// log.
 pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<Option<custody::Recorded>, Failure> {
     let metrics = Arc::new(Metrics::new());
     let ledger = match open_ledger(config, &metrics) {
@@ -287,7 +296,7 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
     // Whoever wrote it is gone, and somebody else may listen there by now.
     DiskStore::new(RealDisk::new(&config.data)).remove(ADDRESSES)?;
     let (notary, _) = notary(config, ledger, metrics)?;
-    recover(&notary).await?;
+    recover(config, &notary).await?;
     let desk = desk(config, &notary)?;
     let recorded = match desk.declare_policy(config).await {
         Ok(()) => desk.perform(act, &custody::Who::Owner(None)).await.map_err(Failure::from),
@@ -302,10 +311,12 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
 /// Says in the log that recording starts, and where it last ended; then closes what was under way at that time. Returns
 /// how many exchanges that were.
 ///
+/// 0. What the log says was erased is gone for good, and keys that nothing came of are dropped (`originals`).
 /// 1. `custody.start` names the last entry of the session before. A crash from here on: the next session names this one.
 /// 2. `custody.recover`, if that session was not stopped, or left exchanges open.
 /// 3. A response for each exchange that was under way.
-async fn recover(notary: &Notary) -> Result<usize, Failure> {
+async fn recover(config: &Config, notary: &Notary) -> Result<usize, Failure> {
+    notary.originals().recover(&config.keys(), notary.ledger()).await?;
     let unfinished = notary.ledger().catalog().unfinished()?;
     let reader = notary.ledger().reader();
     let (former, stopped) = match former_session(notary.ledger())? {
@@ -316,6 +327,7 @@ async fn recover(notary: &Notary) -> Result<usize, Failure> {
     start.entry.tags = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     start.entry.key = Some(reader.vkey()?.to_string());
     start.entry.former.clone_from(&former);
+    start.entry.recipients.clone_from(&notary.originals().recipient_texts);
     append_custody(notary, start).await?;
     if !stopped || !unfinished.is_empty() {
         let mut recover = Draft::new(Kind::Recover, None);
@@ -363,6 +375,21 @@ async fn declare_lost(notary: Arc<Notary>) {
         notary.lost_wakes().await;
         while notary.declare_lost().await.is_err() {
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// How often the keyring notes how far the log has come.
+const SETTLE_EVERY: Duration = Duration::from_secs(60);
+
+/// Has the keyring note how far the log has come, so that a start after a crash reads little of it.
+async fn settle(notary: Arc<Notary>) {
+    loop {
+        tokio::time::sleep(SETTLE_EVERY).await;
+        if notary.quiet() < 2 * SETTLE_EVERY
+            && let Err(failure) = notary.originals().settle(notary.ledger()).await
+        {
+            tracing::warn!(%failure, "the keyring cannot be written");
         }
     }
 }

@@ -629,7 +629,7 @@ fn what_is_against_the_rules_is_found_by_both_verifiers() {
         let ledger = tabellion_ledger::Ledger::open(&data, &keys, tabellion_ledger::Options::default()).unwrap();
         for entry in &entries[1..] {
             let entry = entry.to_string().into_bytes();
-            ledger.append(tabellion_ledger::Append { entry, parts: Vec::new() }).await.unwrap();
+            ledger.append(tabellion_ledger::Append { entry, ..tabellion_ledger::Append::default() }).await.unwrap();
         }
         tokio::task::spawn_blocking(move || ledger.close()).await.unwrap();
     });

@@ -464,12 +464,7 @@ fn assert_recorded(data: &Path, answer: &Answer, outcome: &str, reason: Option<&
 }
 
 fn commitment(data: &Path, entry: &Value, bytes: &[u8]) -> String {
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::{Digest, Sha256};
-    let key = std::fs::read_to_string(data.with_extension("keys").join("salt.key")).unwrap();
-    let mut salt = Hmac::<Sha256>::new_from_slice(&hex::decode(key.trim()).unwrap()).unwrap();
-    salt.update(format!("tabellion salt v1\n{}\n0", entry["id"].as_str().unwrap()).as_bytes());
-    hex::encode(Sha256::new().chain_update(salt.finalize().into_bytes()).chain_update(bytes).finalize())
+    common::keyring::commitment(data, entry["id"].as_str().unwrap(), 0, bytes).expect("nothing was erased")
 }
 
 #[test]

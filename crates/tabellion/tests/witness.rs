@@ -418,6 +418,9 @@ fn the_log_is_served_as_the_specification_says_and_takes_entries_only_if_it_may(
     let setup = Setup::new(&place.path().join("open"), &standin.url()).configured("[log]\nadd = true\n");
     let server = setup.start();
     let add = |entry: &[u8]| Request::new("POST", "/log/add").body(entry).send(server.console);
+    let forged =
+        br#"{"v":1,"kind":"custody.erase","id":"01JDA5N0000000000000000000","time":"","erase":{"entries":[[0,9]]}}"#;
+    assert_eq!(add(forged).status, 403, "nobody has anything erased so");
     let index = |entry: &[u8]| add(entry).text().parse::<u64>().unwrap();
     let first = index(b"one");
     assert_eq!(index(&[0xff; 65_535]), first + 1);

@@ -3,23 +3,33 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
+use tabellion_gateway::dialect::Kind as Dialect;
+use tabellion_gateway::{Upstream, Upstreams, read_body};
 use tabellion_ledger::{Append, Ledger, Options};
 
 use super::bench_verify;
 use super::serve::runtime;
 use crate::cli::{Bench, BenchArgs};
 use crate::failure::Failure;
-use crate::{Ended, ui};
+use crate::{Ended, serve, ui};
 
 /// The size of the entries that are appended.
 const ENTRY_BYTES: usize = 1024;
 const CALLERS: [usize; 4] = [1, 16, 256, 2000];
+/// As many call over HTTP.
+const HTTP_CALLERS: [usize; 2] = [16, 256];
+/// How long a server may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+/// An answer to `/log/add` is a number.
+const ANSWER_BYTES_MAX: usize = 64;
 /// A log is filled by so many callers with entries of this size.
 const FILLERS: usize = 4000;
 const SMALL_ENTRY_BYTES: usize = 64;
@@ -31,6 +41,8 @@ struct Report {
     bare_fdatasync_per_second: f64,
     bare_fdatasync_p50_ms: f64,
     appends: Vec<Measured>,
+    /// By `POST /log/add`, to a server of its own; the memory is the server's.
+    http: Vec<Measured>,
     /// From an acknowledgement until a proof can be had.
     proof_p50_ms: f64,
     proof_max_ms: f64,
@@ -50,7 +62,7 @@ struct Measured {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
-    /// The memory of this process, callers included.
+    /// The memory of the process that writes; in process, callers included.
     resident_mb: f64,
 }
 
@@ -93,6 +105,7 @@ fn measure(scratch: &Path, time: Duration, sizes: &[u64]) -> Result<Report, Fail
         appends.push(append(&ledger, callers, ENTRY_BYTES, Until::Time(time))?);
         ledger.close();
     }
+    let http = runtime()?.block_on(over_http(scratch, time))?;
     let (proof_p50, proof_max) = proofs(scratch)?;
     let mut at_sizes = Vec::new();
     if !sizes.is_empty() {
@@ -111,6 +124,7 @@ fn measure(scratch: &Path, time: Duration, sizes: &[u64]) -> Result<Report, Fail
         bare_fdatasync_per_second: bare_per_second,
         bare_fdatasync_p50_ms: ms(bare_p50),
         appends,
+        http,
         proof_p50_ms: ms(proof_p50),
         proof_max_ms: ms(proof_max),
         sizes: at_sizes,
@@ -126,14 +140,14 @@ fn open(scratch: &Path, name: &str) -> Result<Arc<Ledger>, Failure> {
 /// publication's round, while others are appended.
 fn proofs(scratch: &Path) -> Result<(Duration, Duration), Failure> {
     let ledger = open(scratch, "proofs")?;
-    let entry = |n: usize| Append { entry: format!("proof {n}").into_bytes(), parts: Vec::new() };
+    let entry = |n: usize| Append { entry: format!("proof {n}").into_bytes(), ..Append::default() };
     let refused = |error| Failure::environment("an append was refused").because(error);
     let mut times = runtime()?.block_on(async {
         let background = {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 for n in 0.. {
-                    let append = Append { entry: format!("other {n}").into_bytes(), parts: Vec::new() };
+                    let append = Append { entry: format!("other {n}").into_bytes(), ..Append::default() };
                     if ledger.append(append).await.is_err() {
                         return;
                     }
@@ -157,6 +171,93 @@ fn proofs(scratch: &Path) -> Result<(Duration, Duration), Failure> {
     })?;
     ledger.close();
     Ok((quantile(&mut times, 0.5), quantile(&mut times, 1.0)))
+}
+
+/// Appends over HTTP to a server on this machine, which shares the processors with the callers.
+async fn over_http(scratch: &Path, time: Duration) -> Result<Vec<Measured>, Failure> {
+    let data = scratch.join("http");
+    let mut server = Server::start(&data)?;
+    let url = server.url(&data).await?;
+    let mut measured = Vec::new();
+    for callers in HTTP_CALLERS {
+        let upstream = Upstream::new("log", Dialect::Generic, &url);
+        let upstreams = Arc::new(Upstreams::new(
+            vec![upstream.ok_or_else(|| Failure::internal("the server has no address"))?],
+            None,
+        ));
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|caller| {
+                let upstreams = upstreams.clone();
+                tokio::spawn(async move {
+                    let mut times = Vec::new();
+                    while started.elapsed() < time {
+                        let mut entry = format!("{caller} {} ", times.len()).into_bytes();
+                        entry.resize(ENTRY_BYTES, b'x');
+                        let before = Instant::now();
+                        add(&upstreams, entry.into()).await?;
+                        times.push(before.elapsed());
+                    }
+                    Ok::<_, Failure>(times)
+                })
+            })
+            .collect();
+        let mut times = Vec::new();
+        for task in tasks {
+            times.extend(task.await.map_err(|error| Failure::internal("a caller failed").because(error))??);
+        }
+        let per_second = times.len() as f64 / started.elapsed().as_secs_f64();
+        let resident_mb = memory(server.0.id(), "VmRSS:");
+        let (p50_ms, p99_ms) = (ms(quantile(&mut times, 0.5)), ms(quantile(&mut times, 0.99)));
+        measured.push(Measured { callers, per_second, p50_ms, p99_ms, resident_mb });
+    }
+    Ok(measured)
+}
+
+async fn add(upstreams: &Upstreams, entry: Bytes) -> Result<(), Failure> {
+    let target = upstreams.route("/log/log/add").ok_or_else(|| Failure::internal("no such path"))?;
+    let answer = upstreams.send(&target, Method::POST, &HeaderMap::new(), entry).await;
+    let answer = answer.map_err(|error| Failure::environment("the server does not answer").because(error))?;
+    let status = answer.status();
+    let body = read_body(answer.into_body(), ANSWER_BYTES_MAX, START_MAX).await;
+    match body {
+        Ok(_) if status == StatusCode::OK => Ok(()),
+        _ => Err(Failure::environment(format!("an append was refused: {status}"))),
+    }
+}
+
+/// `tabellion serve`, until it is dropped.
+struct Server(Child);
+
+impl Server {
+    fn start(data: &Path) -> Result<Self, Failure> {
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--data").arg(data);
+        command.env("TABELLION_LOG_ADD", "true");
+        command.env("TABELLION_GATEWAY_LISTEN", "127.0.0.1:0").env("TABELLION_CONSOLE_LISTEN", "127.0.0.1:0");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map(Self).map_err(failed)
+    }
+
+    async fn url(&mut self, data: &Path) -> Result<String, Failure> {
+        let started = Instant::now();
+        while started.elapsed() < START_MAX && self.0.try_wait().map_err(failed)?.is_none() {
+            if let Ok(Some(url)) = serve::console_of(data) {
+                return Ok(url);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Failure::environment("the server does not start"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What it has written is removed next.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What the machine itself does: append so many bytes to a file, `fdatasync`, again.
@@ -201,7 +302,7 @@ fn append(ledger: &Arc<Ledger>, callers: usize, entry_bytes: usize, until: Until
                     let mut entry = format!("{caller} {} ", times.len()).into_bytes();
                     entry.resize(entry_bytes, b'x');
                     let before = Instant::now();
-                    ledger.append(Append { entry, parts: Vec::new() }).await?;
+                    ledger.append(Append { entry, ..Append::default() }).await?;
                     times.push(before.elapsed().as_nanos() as u64);
                 }
             }));
@@ -253,6 +354,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     };
     for m in &report.appends {
         line(format!("{} callers", m.callers), m)?;
+    }
+    for m in &report.http {
+        line(format!("{} callers, /log/add", m.callers), m)?;
     }
     for at in &report.sizes {
         line(format!("256, {} entries there", at.entries), &at.measured)?;

@@ -195,26 +195,29 @@ fn entry(index: u64, bytes: usize, vkey: &str) -> String {
          \"seq\":{index}",
         index % 1_000_000
     );
-    match (index, index % 2) {
-        (0, _) => {
-            let _ = write!(entry, ",\"key\":\"{vkey}\"");
-        }
-        (_, 1) => entry.push_str(
+    entry.push_str(match (index, index % 2) {
+        (0, _) => "",
+        (_, 1) => {
             ",\"upstream\":\"openai\",\"operation\":\"POST /v1/chat/completions\",\"model\":\"gpt-4o-mini\",\
-             \"actor\":\"k_9f2c41ab\"",
-        ),
-        _ => entry.push_str(",\"upstream\":\"openai\",\"outcome\":\"complete\",\"status\":200"),
-    }
-    let _ = write!(
-        entry,
-        ",\"original\":{{\"bytes\":846,\"commitment\":\"{index:064x}\",\"parts\":[\"{:064x}\"]}}",
-        index + 1
-    );
+             \"actor\":\"k_9f2c41ab\""
+        }
+        _ => ",\"upstream\":\"openai\"",
+    });
+    let original =
+        format!(",\"original\":{{\"bytes\":846,\"commitment\":\"{index:064x}\",\"parts\":[\"{:064x}\"]}}", index + 1);
+    let end = match (index, index % 2) {
+        (0, _) => format!(",\"key\":\"{vkey}\""),
+        (_, 1) => String::new(),
+        _ => ",\"outcome\":\"complete\",\"status\":200".to_owned(),
+    };
     // Tags make it as long as it is to be.
-    let rest = (bytes + 1).saturating_sub(entry.len() + ",\"tags\":{\"pad\":\"\"}".len() + 1);
+    let known = entry.len() + ",\"tags\":{\"pad\":\"\"}".len() + original.len() + end.len();
+    let rest = bytes.saturating_sub(known);
     if rest > 0 {
         let _ = write!(entry, ",\"tags\":{{\"pad\":\"{}\"}}", "x".repeat(rest));
     }
+    entry.push_str(&original);
+    entry.push_str(&end);
     entry.push('}');
     entry
 }

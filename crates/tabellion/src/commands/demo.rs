@@ -27,10 +27,11 @@ use tabellion_evidence::note::VerifierKey;
 use tabellion_ledger::{LedgerError, Reader};
 use tabellion_search::{Hit, Query};
 use tabellion_store::{DiskStore, RealDisk};
+use tabellion_vault::Reading;
 use tokio::net::TcpListener;
 
 use super::serve::wait_for_signal;
-use super::{Log, bundle, export, search};
+use super::{Log, bundle, export, reveal, search};
 use crate::cli::{DemoArgs, ExportArgs, LogArgs};
 use crate::config::{Config, DEFAULTS};
 use crate::failure::Failure;
@@ -595,8 +596,7 @@ impl<'a> Demo<'a> {
     async fn prove(&mut self, loan: &Kept) -> Result<(), Failure> {
         self.stage.scene(8, "Proving one exchange").await?;
         let stage = &self.stage;
-        let secrets = Secrets::existing(&self.log.config.keys())?
-            .ok_or_else(|| Failure::internal("the keys are not where they should be"))?;
+        let keyring = Reading::open(&self.log.config.keys())?;
         let exchange = &loan.answer.exchange;
         let request = &loan.recorded.request;
         stage.command(&format!("tabellion prove {exchange} -o loan.tlog-proof"))?;
@@ -626,8 +626,9 @@ impl<'a> Demo<'a> {
         stage.named("commitment", &original(request)?.commitment.to_string())?;
         stage.named("", "SHA-256 of a secret salt and the bytes; `prove --original F` holds a copy against it")?;
         let is = |side: &Side, bytes: &[u8]| -> Result<bool, Failure> {
-            let salt = entry::salt(&secrets.salt, &side.entry.id, 0);
-            Ok(entry::commitment(&salt, bytes) == original(side)?.commitment)
+            let leaf = reveal::leaf(&keyring, &side.entry)?;
+            let commitment = original(side)?.commitment;
+            Ok(leaf.is_some_and(|leaf| entry::commitment(&leaf.salt(0), bytes) == commitment))
         };
         let forged = String::from_utf8_lossy(&loan.sent).replace("4200", "2200");
         stage

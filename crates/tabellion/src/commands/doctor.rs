@@ -131,7 +131,7 @@ fn keys(config: &Config) -> Vec<Line> {
         return vec![line("keys", State::Ok, format!("{} will be made with the log", keys.display()))];
     }
     let mut open = Vec::new();
-    let names = ["log.key", "token.key", "salt.key", "signed"].map(|name| keys.join(name));
+    let names = ["log.key", "token.key", "keyring.db", "signed"].map(|name| keys.join(name));
     for path in [keys.clone()].into_iter().chain(names) {
         if std::fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
             open.push(path.display().to_string());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use tabellion_evidence::entry::Kind;
 use tabellion_search::Query;
 
 use super::{Log, search};
@@ -86,14 +87,7 @@ fn lift(args: &HoldLiftArgs) -> Ended {
         if !chains::state(&log, &log.catalog()?)?.holds().contains_key(&hold) {
             return Err(Failure::evidence("there is no such hold in force").hint("see `tabellion hold list`"));
         }
-        let details = BTreeMap::from([("hold".to_owned(), hold)]);
-        let what = What::Request { kind: "custody.hold.lift".to_owned(), details };
-        let entry = custody::record(&log.config, &log.reader, Act { actor, why, approval: None, what })?.entry;
-        ui::note(format!(
-            "asked for; another officer approves it with: tabellion approve {entry} --key F --reason WHY"
-        ));
-        ui::result(entry)?;
-        return Ok(ExitCode::SUCCESS);
+        return custody::ask_approval(&log, actor, why, &Kind::HoldLift, BTreeMap::from([("hold".to_owned(), hold)]));
     }
     let act = Act { actor, why, approval: args.approval, what: What::HoldLift { hold } };
     let entry = custody::record(&log.config, &log.reader, act)?.entry;

@@ -10,12 +10,15 @@ mod case;
 mod demo;
 mod detect;
 mod doctor;
+mod erase;
 mod export;
 mod hold;
 mod key;
+mod keyring;
 mod mirror;
 mod prove;
 mod receipt;
+mod reveal;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod show;
@@ -50,6 +53,9 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Hold(args) => hold::run(&args),
         Command::Case(args) => case::run(&args),
         Command::Approve(args) => approve::run(&args),
+        Command::Reveal(args) => reveal::run(&args),
+        Command::Erase(args) => erase::run(&args),
+        Command::Keyring { what } => keyring::run(&what),
         Command::Witness(args) => witness::run(&args),
         Command::Anchor(args) => anchor::run(&args),
         Command::Mirror(args) => mirror::run(&args),

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use tabellion_evidence::entry::{self, Entry};
+use tabellion_vault::Reading;
 
-use super::{Log, receipt};
+use super::{Log, receipt, reveal};
 use crate::cli::ProveArgs;
 use crate::failure::Failure;
-use crate::secrets::Secrets;
 use crate::{Ended, ui};
 
 pub(crate) fn run(args: &ProveArgs) -> Ended {
@@ -50,13 +50,14 @@ pub(crate) fn run(args: &ProveArgs) -> Ended {
 /// Holds somebody's copy of the bytes against the commitment in the entry.
 fn check_original(log: &Log, leaf: &[u8], path: &std::path::Path) -> Result<(), Failure> {
     let entry = Entry::parse(leaf).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
-    let original = entry.original.ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
+    let original =
+        entry.original.as_ref().ok_or_else(|| Failure::evidence("the entry has no commitment to an original"))?;
     let copy = std::fs::read(path)
         .map_err(|error| Failure::environment(format!("cannot read {}", path.display())).because(error))?;
-    let secrets = Secrets::existing(&log.config.keys())?
-        .ok_or_else(|| Failure::environment("the salts are not here").hint("they are made from salt.key"))?;
-    let salt = entry::salt(&secrets.salt, &entry.id, 0);
-    if entry::commitment(&salt, &copy) != original.commitment {
+    let leaf = reveal::leaf(&Reading::open(&log.config.keys())?, &entry)?;
+    let leaf =
+        leaf.ok_or_else(|| Failure::evidence("the original was erased: nobody can prove a copy exact any more"))?;
+    if entry::commitment(&leaf.salt(0), &copy) != original.commitment {
         return Err(Failure::evidence(format!(
             "{} is not what crossed the wire: the entry commits to other bytes",
             path.display()
@@ -64,6 +65,6 @@ fn check_original(log: &Log, leaf: &[u8], path: &std::path::Path) -> Result<(), 
     }
     ui::note(format!("exact     {} has the {} bytes that crossed the wire", path.display(), copy.len()));
     ui::note(format!("          commitment {}", original.commitment));
-    ui::note(format!("          salt       {}", hex::encode(salt)));
+    ui::note("          others check a copy with the salt, which `tabellion reveal --salt` gives out");
     Ok(())
 }

@@ -106,6 +106,13 @@ fn print(shown: &Shown) -> Result<(), Failure> {
         if let Some(commitment) = side.entry.pointer("/original/commitment").and_then(|value| value.as_str()) {
             ui::result(format!("  {:<10}{commitment}", "exact"))?;
         }
+        if let Some(sealed) = side.entry.pointer("/original/sealed").and_then(|value| value.as_array()) {
+            ui::result(format!(
+                "  {:<10}{} pieces; an officer can `tabellion reveal` them, unless erased",
+                "sealed",
+                sealed.len()
+            ))?;
+        }
         for part in &side.parts {
             let text = part.text.as_deref().unwrap_or("(missing)");
             // The zero bytes of a frame stand for the parts below it.

@@ -9,6 +9,7 @@ use tabellion_audit::{
     DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, Witnessed, verify_proof,
 };
 use tabellion_evidence::cose;
+use tabellion_evidence::entry::{self, Entry};
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_evidence::policy::Policy;
 use tabellion_evidence::proof::Proof;
@@ -158,6 +159,12 @@ fn remote(url: &str, options: &Options, state: Option<&Path>) -> Result<Report, 
 
 fn proof(path: &Path, mut options: Options, config: &Config, args: &VerifyArgs) -> Ended {
     let bytes = read(path)?;
+    if bytes.starts_with(b"{") && args.original.is_some() {
+        let mut report = ProofReport { verified: true, ..ProofReport::default() };
+        report.leave_unchecked("log", "an entry alone does not show that it is in a log; its proof does");
+        exact(&mut report, &bytes, args)?;
+        return ended(&report, args);
+    }
     if bytes.starts_with(bundle::ZIP_MAGIC) {
         let keys: Vec<_> = options.vkey.into_iter().chain(options.vkeys_beside).collect();
         return bundle::run(path, &bytes, &keys, args.json);
@@ -178,13 +185,55 @@ fn proof(path: &Path, mut options: Options, config: &Config, args: &VerifyArgs) 
     if let Some(is_statement) = is_statement {
         return receipt::verify(&bytes, is_statement, &options, args);
     }
-    let report = verify_proof(&bytes, &options);
+    let mut report = verify_proof(&bytes, &options);
+    if args.original.is_some() {
+        let entry = report.entry.clone().unwrap_or_default();
+        exact(&mut report, &entry, args)?;
+    }
+    ended(&report, args)
+}
+
+fn ended(report: &ProofReport, args: &VerifyArgs) -> Ended {
     if args.json {
-        ui::json(&report)?;
+        ui::json(report)?;
     } else {
-        print_proof(&report)?;
+        print_proof(report)?;
     }
     Ok(if report.verified { ExitCode::SUCCESS } else { said_no() })
+}
+
+/// Holds somebody's copy of an original, or of a part of it, against what the entry commits to.
+fn exact(report: &mut ProofReport, entry: &[u8], args: &VerifyArgs) -> Result<(), Failure> {
+    let (Some(path), Some(salt)) = (&args.original, &args.salt) else { return Ok(()) };
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(salt.trim(), &mut bytes).map_err(|_| {
+        Failure::usage("--salt takes 64 hexadecimal digits, as `tabellion reveal --salt` gives them out")
+    })?;
+    let copy = read(path)?;
+    let original = Entry::parse(entry).ok().and_then(|entry| entry.original);
+    let commitment = original.as_ref().and_then(|original| match args.part {
+        None => Some((original.commitment, original.bytes == copy.len() as u64)),
+        Some(part) => original.parts.get(part).map(|commitment| (*commitment, true)),
+    });
+    let Some((commitment, as_long)) = commitment else {
+        let text = match args.part {
+            Some(part) => format!("the entry has no commitment to a part {part} (a long list is elsewhere in the log)"),
+            None => "the entry has no commitment to an original".to_owned(),
+        };
+        report.contradict(Problem::Outside { code: "exact", text });
+        return Ok(());
+    };
+    if as_long && entry::commitment(&bytes, &copy) == commitment {
+        let what = args.part.map_or_else(|| "the whole body".to_owned(), |part| format!("part {part} of the body"));
+        report.prove(
+            "exact",
+            format!("{} has the {} bytes that the entry commits to: {what}", path.display(), copy.len()),
+        );
+    } else {
+        let text = format!("with this salt, {} has not the bytes that the entry commits to", path.display());
+        report.contradict(Problem::Outside { code: "exact", text });
+    }
+    Ok(())
 }
 
 /// The verifier keys of one signer, one a line, or the file that holds them.

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "what the server said belongs beside a failure")]
 
 mod http;
+pub(crate) mod keyring;
 mod log;
 mod server;
 mod upstream;
