@@ -153,6 +153,6 @@ fn a_state_of_another_log_or_a_forged_one_is_refused() {
     };
     refused(&with(&before, forged("\"size\":400", "\"size\":399")), "does not extend");
     refused(&with(&before, forged("slices.example", "other.example")), "another log");
-    refused(&with(&before, forged("\"v\":1", "\"v\":2")), "another version");
+    refused(&with(&before, forged("\"v\":2", "\"v\":3")), "another version");
     refused(&with(&before, forged("\"content\":true", "\"content\":false")), "content");
 }
