@@ -81,17 +81,22 @@ impl Node {
     /// The key of the prefix that is longer by a character:
     /// `SHA-256(key || character's number)`.
     pub fn child(&self, symbol: u8) -> Self {
-        let mut input = [0; 33];
-        input[..32].copy_from_slice(&self.0);
-        input[32] = symbol;
-        let child = Self(Sha256::digest(input).into());
-        input.zeroize();
-        child
+        self.descend(&[symbol])
     }
 
     /// The key at the end of a path from here.
     pub fn descend(&self, symbols: &[u8]) -> Self {
-        symbols.iter().fold(self.clone(), |node, &symbol| node.child(symbol))
+        let mut input = [0; 33];
+        input[..32].copy_from_slice(&self.0);
+        for &symbol in symbols {
+            input[32] = symbol;
+            let key: [u8; 32] = Sha256::digest(input).into();
+            input[..32].copy_from_slice(&key);
+        }
+        let mut node = Self([0; 32]);
+        node.0.copy_from_slice(&input[..32]);
+        input.zeroize();
+        node
     }
 
     /// The `n`-th salt of the entry whose whole ID this is the key of:

@@ -389,7 +389,7 @@ mod tests {
 
     fn record(text: &str) -> Record {
         // Every other one with a sealed piece.
-        let sealed = if text.len() % 2 == 0 { vec![Part::new(*b"sealed")] } else { Vec::new() };
+        let sealed = if text.len().is_multiple_of(2) { vec![Part::new(*b"sealed")] } else { Vec::new() };
         Record { entry: text.as_bytes().to_vec(), parts: vec![Part::new(*b"part"), Part::new([])], sealed }
     }
 
