@@ -44,6 +44,8 @@ struct Place {
     upstream: Upstream,
     recipient: String,
     seal: &'static str,
+    /// More of the configuration, before its tables of upstreams.
+    more: &'static str,
 }
 
 fn officer(path: &Path) -> String {
@@ -57,7 +59,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let recipient = officer(&directory.path().join("officer"));
         officer(&directory.path().join("other"));
-        Self { directory, upstream: Upstream::start(answer), recipient, seal }
+        Self { directory, upstream: Upstream::start(answer), recipient, seal, more: "" }
     }
 
     fn data(&self) -> PathBuf {
@@ -67,7 +69,8 @@ impl Place {
     fn start(&self) -> Server {
         // `[[upstream]]` replaces the built-in ones.
         let config = format!(
-            "[vault]\nrecipients = [\"{}\"]\n[[upstream]]\nname = \"openai\"\nkind = \"openai\"\nurl = \"{}\"\ndefault = true\nseal = \"{}\"\n",
+            "{}[vault]\nrecipients = [\"{}\"]\n[[upstream]]\nname = \"openai\"\nkind = \"openai\"\nurl = \"{}\"\ndefault = true\nseal = \"{}\"\n",
+            self.more,
             self.recipient,
             self.upstream.url(),
             self.seal
@@ -116,6 +119,20 @@ impl Place {
             assert!(!has(&bytes, needle), "{what} is in {}", path.display());
         }
     }
+}
+
+type Files = std::collections::BTreeMap<String, Vec<u8>>;
+
+fn unzip(path: &Path) -> Files {
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+    let count = zip.len();
+    let read = |index| {
+        let mut file = zip.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        (file.name().unwrap().split_once('/').unwrap().1.to_owned(), bytes)
+    };
+    (0..count).map(read).collect()
 }
 
 fn said(messages: &[(&str, &str)], stream: bool) -> Vec<u8> {
@@ -607,4 +624,149 @@ fn what_was_acknowledged_can_be_revealed_after_any_kill() {
         assert_eq!(&place.reveal(id, &[]), body);
     }
     place.ends(0, &["verify"]);
+}
+
+/// The lines that a command printed.
+fn line(printed: Vec<u8>) -> String {
+    String::from_utf8(printed).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_look_and_an_erasure_need_whatever_approval_is_asked_for_and_a_hold_stops_the_erasure() {
+    let place = Place { more: "[custody]\napprove = [\"reveal\", \"erase\"]\n", ..Place::new("always") };
+    let mut server = place.start();
+    let [(first, one), (_, two)] = conversation(&server);
+    published(&place, &two);
+    let (id, other) = (one.exchange(), two.exchange());
+    let here = place.directory.path();
+    let openssl = |arguments: &[&str]| {
+        assert!(Command::new("openssl").args(arguments).current_dir(here).status().unwrap().success());
+    };
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", "bo.pem"]);
+    openssl(&["pkey", "-in", "bo.pem", "-pubout", "-out", "bo.pub"]);
+    place.ends(0, &["key", "issue", "--role", "officer", "--holder", "Bo", "--public-key", "bo.pub"]);
+    let approved = |asked: &[&str]| {
+        let request = line(place.ends(0, &[asked, &["--ask"]].concat()));
+        line(place.ends(0, &["approve", &request, "--key", "bo.pem", "--reason", "agreed"]))
+    };
+
+    let reveal = ["reveal", &id, "--identity", "officer", "--reason", "file 77"];
+    assert!(place.ends(1, &reveal).is_empty(), "not without an approval");
+    let approval = approved(&reveal);
+    for more in [&["--response"][..], &["--part", "0"], &["--salt"]] {
+        let shown = place.ends(1, &[&reveal[..], more, &["--approval", &approval]].concat());
+        assert!(shown.is_empty(), "{more:?}: an approval is of one look exactly");
+    }
+    let elsewhere = ["reveal", &other, "--identity", "officer", "--reason", "x", "--approval", &approval];
+    assert!(place.ends(1, &elsewhere).is_empty());
+    assert_eq!(place.ends(0, &[&reveal[..], &["--approval", &approval]].concat()), first);
+    assert!(place.ends(1, &[&reveal[..], &["--approval", &approval]].concat()).is_empty(), "and only once");
+
+    let erase = ["erase", "--id", &id, "--reason", "asked for", "--basis", "GDPR Art. 17(1)(b)"];
+    place.ends(1, &erase);
+    let approval = approved(&erase);
+    let hold = line(place.ends(0, &["hold", "place", "--subject", EMAIL, "--reason", "a dispute"]));
+    for running in [true, false] {
+        if !running {
+            server.stop();
+        }
+        let refused = place.run(&[&erase[..], &["--approval", &approval]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("the hold {hold} covers the exchange {id}")), "{said}");
+    }
+    assert!(place.custody("custody.erase").is_empty(), "what is held is not said to be erased");
+    place.ends(0, &["hold", "lift", &hold, "--reason", "settled"]);
+    place.ends(1, &["erase", "--id", &other, "--reason", "x", "--approval", &approval]);
+    place.ends(0, &[&erase[..], &["--approval", &approval]].concat());
+    let again = [&reveal[..], &["--ask"]].concat();
+    place.ends(1, &again);
+    place.ends(0, &["verify"]);
+    verify(&place.data());
+}
+
+#[test]
+fn a_bundle_has_originals_where_asked_and_they_are_what_the_entries_commit_to() {
+    let place = Place::new("always");
+    let mut server = place.start();
+    let [(first, one), (second, two)] = conversation(&server);
+    published(&place, &two);
+    server.stop();
+    let here = place.directory.path();
+    let vkey = place.data().join("log.vkey");
+    let both = |files: &Files| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let folder = tempfile::tempdir_in(here).unwrap();
+        for (name, bytes) in files {
+            zip.start_file(format!("b/{name}"), zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let file = folder.path().with_extension("zip");
+        std::fs::write(&file, zip.finish().unwrap().into_inner()).unwrap();
+        let ours = place.run(&["verify", file.to_str().unwrap(), "--vkey", vkey.to_str().unwrap()]);
+        let theirs =
+            Command::new("python3").args(["verify.py", ".", "--vkey"]).arg(&vkey).current_dir(folder.path()).output();
+        [ours, theirs.unwrap()].map(|output| {
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+        })
+    };
+    let export = |more: &[&str]| {
+        let ids = ["export", "--id", &one.exchange(), "--id", &two.exchange(), "-o", "b.zip", "--reason", "file 77"];
+        place.ends(0, &[&ids[..], more].concat());
+        unzip(&here.join("b.zip"))
+    };
+
+    let closed = export(&["--sealed"]);
+    let pieces = closed.keys().filter(|name| name.starts_with("data/sealed/")).count();
+    // Two requests with five different pieces and a frame each; the second answer's are its own, sealed once each.
+    assert!(pieces >= 6, "{pieces}");
+    for (name, bytes) in &closed {
+        assert!(!has(bytes, EMAIL.as_bytes()), "{name}");
+    }
+    for (code, said) in both(&closed) {
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(&format!("{pieces} sealed pieces are those that the entries name")), "{said}");
+    }
+    assert!(place.custody("custody.reveal").is_empty());
+
+    let opened = export(&["--identity", "officer"]);
+    let index: u64 = two.header("x-tabellion-entry").unwrap().parse().unwrap();
+    assert_eq!(opened[&format!("data/originals/{index}.bin")], second);
+    assert!(opened.values().any(|bytes| *bytes == first));
+    assert_eq!(place.custody("custody.reveal").len(), 4, "each is a look");
+    for (code, said) in both(&opened) {
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("4 originals are, byte for byte, what the entries commit to"), "{said}");
+    }
+
+    let changed = |files: &Files, name: &str| {
+        let mut files = files.clone();
+        let bytes = files.get_mut(name).unwrap();
+        let at = bytes.len() - 2;
+        bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+        files
+    };
+    let sealed = closed.keys().find(|name| name.starts_with("data/sealed/")).unwrap();
+    let (bin, salt) = (format!("data/originals/{index}.bin"), format!("data/originals/{index}.salt"));
+    let mut strange = opened.clone();
+    strange.insert("data/originals/99.bin".to_owned(), b"made up".to_vec());
+    for (files, reason) in [
+        (changed(&closed, sealed), "is not the sealed piece that an entry names"),
+        (changed(&opened, &bin), "is not what the entry commits to with the salt beside it"),
+        (changed(&opened, &salt), "is not what the entry commits to with the salt beside it"),
+        (strange, "belongs to nothing that the bundle is of"),
+    ] {
+        for (code, said) in both(&files) {
+            assert_eq!(code, 1, "{said}");
+            assert!(said.contains(reason), "{reason}: {said}");
+        }
+    }
+    // Nobody else opens them.
+    let ids = ["export", "--id", &one.exchange(), "-o", "c.zip", "--reason", "x", "--identity", "other"];
+    place.ends(2, &ids);
+    assert!(!here.join("c.zip").exists());
 }
