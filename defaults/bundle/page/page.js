@@ -8,7 +8,12 @@
     "custody.start": "Recording started", "custody.stop": "Recording stopped, in order",
     "custody.recover": "Recording went on after a stop that was not in order", "custody.gap": "Something was not recorded",
     "custody.anchor": "An outside authority’s word on the time was put on the record", "custody.export": "A bundle was handed out",
-    "custody.report": "A report was made",
+    "custody.report": "A report was made", "custody.reveal": "An original was opened, or its salt given out",
+    "custody.erase": "What opens originals was destroyed", "custody.key.issue": "A key was issued",
+    "custody.key.revoke": "A key was revoked", "custody.hold.place": "A legal hold was placed",
+    "custody.hold.lift": "A legal hold was lifted", "custody.request": "An approval was asked for",
+    "custody.approve": "An officer approved an act", "custody.policy.change": "Other acts need an approval from now on",
+    "case.open": "A case was opened", "case.close": "A case was closed",
   };
   let wasm = null, copy = null, given = null, ownManifest = null;
 
