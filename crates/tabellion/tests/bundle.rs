@@ -310,6 +310,7 @@ fn a_bundle_proves_what_it_says_and_whatever_is_done_to_it_is_refused() {
         "content",
         "custody",
         "graph",
+        "rules",
         "receipts",
         "cosignatures",
         "older",
