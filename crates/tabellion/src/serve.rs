@@ -18,14 +18,15 @@ use crate::anchor;
 use crate::api;
 use crate::config::{AtStart, Config, Fail, Protect, WitnessMode};
 use crate::custody;
+use crate::depth::Routes;
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
 use crate::mirror;
+use crate::model::Model;
 use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
-use crate::policy;
 use crate::secrets::Secrets;
 use crate::witnesses::Clients;
 
@@ -179,9 +180,9 @@ fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, Ledger
 
 fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
     let secrets = Secrets::open(&config.keys())?;
-    let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
-    let externals = Externals::new(&config.external, &metrics)?;
-    Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, metrics)), secrets))
+    let routes = Routes::new(config, &secrets)?;
+    let externals = Externals::new(config, Model::load(&config.model)?, &metrics)?;
+    Ok((Arc::new(Notary::new(Arc::new(ledger), routes, externals, &secrets, metrics)), secrets))
 }
 
 /// How long a start waits for witnesses.
