@@ -259,6 +259,27 @@ impl Model {
         self.ask(texts, Some(Instant::now() + self.timeout))
     }
 
+    /// What the network makes of a text that fits a window: for each of its tokens, those around it among them, the score of
+    /// each label. For comparisons with other implementations.
+    ///
+    /// # Errors
+    ///
+    /// The text does not fit, or the model fails.
+    pub fn logits(&self, text: &str) -> Result<Vec<Vec<f32>>, ModelError> {
+        let inner = &self.inner;
+        let work = || {
+            let ids = inner.tokens(text)?.ids;
+            if ids.len() > inner.window {
+                return Err(ModelError::TooLarge);
+            }
+            let row = [&inner.before[..], &ids, &inner.after].concat();
+            let length = row.len();
+            let mut logits = inner.encoder.logits(&[row], &[length]).map_err(|_| ModelError::Failed)?;
+            logits.pop().ok_or(ModelError::Failed)
+        };
+        self.pool.install(|| guarded(work)).unwrap_or(Err(ModelError::Failed))
+    }
+
     fn ask(&self, texts: &[&str], deadline: Option<Instant>) -> Result<Vec<Vec<Found>>, ModelError> {
         let mut all = vec![Vec::new(); texts.len()];
         let mut jobs = jobs(texts);

@@ -53,6 +53,29 @@ fn every_family_of_networks_finds_names_by_their_context() {
 }
 
 #[test]
+fn scores_are_those_of_transformers() {
+    let cases = include_str!("../../../tests/model/logits.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
+    assert_eq!(cases.len(), 2 * making::FAMILIES.len());
+    let mut furthest = 0.0_f64;
+    for case in &cases {
+        let family = case["family"].as_str().unwrap();
+        let (_directory, model) = toy(family);
+        let ours = model.logits(case["text"].as_str().unwrap()).unwrap();
+        let theirs = case["logits"].as_array().unwrap();
+        assert_eq!(ours.len(), theirs.len(), "{family}");
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            for (ours, theirs) in ours.iter().zip(theirs.as_array().unwrap()) {
+                furthest = furthest.max((f64::from(*ours) - theirs.as_f64().unwrap()).abs());
+            }
+        }
+        assert!(furthest < 1e-4, "{family}: {furthest}");
+    }
+    let (_directory, model) = toy("bert");
+    assert_eq!(model.logits(&"flat ".repeat(making::POSITIONS)), Err(ModelError::TooLarge));
+}
+
+#[test]
 fn long_texts_are_seen_through_windows_and_pieces() {
     for family in ["bert", "deberta-v2"] {
         let (_directory, model) = toy(family);
@@ -172,20 +195,20 @@ fn what_is_malformed_is_refused_by_name() {
     assert!(matches!(load(), Err(LoadError::Useless)));
     put(&weights);
 
-    let mut small = making::tokenizer();
+    let mut small = making::tokenizer("bert");
     small["model"]["vocab"]["quill"] = json!(48);
-    let mut unknown = making::tokenizer();
+    let mut unknown = making::tokenizer("bert");
     unknown["model"]["type"] = json!("WordPeace");
-    let mut without = making::tokenizer();
+    let mut without = making::tokenizer("bert");
     without["model"]["unk_token"] = json!("[NONE]");
-    let mut regex = making::tokenizer();
+    let mut regex = making::tokenizer("bert");
     regex["pre_tokenizer"] =
         json!({"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": false});
     for wrong in [json!({}), json!([]), json!(null), small, unknown, without, regex] {
         std::fs::write(file("tokenizer.json"), wrong.to_string()).unwrap();
         assert!(matches!(load(), Err(LoadError::Tokenizer(_) | LoadError::Useless)), "{:?}", load());
     }
-    std::fs::write(file("tokenizer.json"), making::tokenizer().to_string()).unwrap();
+    std::fs::write(file("tokenizer.json"), making::tokenizer("bert").to_string()).unwrap();
 
     for (key, value) in
         [("hidden_size", json!(1_u64 << 50)), ("max_position_embeddings", json!(9)), ("vocab_size", json!(0))]

@@ -14,9 +14,8 @@ use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
 use crate::notary::Notary;
-use crate::presidio;
 
-pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
+pub(crate) fn router(notary: Arc<Notary>, add: bool) -> Router {
     let mut router = Router::new();
     if add {
         // One byte more than there may be, so that it is the ledger that refuses.
@@ -30,7 +29,6 @@ pub(crate) fn router(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -
         .route("/metrics", get(metrics))
         .route("/log/{*path}", get(log))
         .with_state(notary)
-        .nest("/presidio", presidio::router(request_bytes_max))
 }
 
 async fn ready(State(notary): State<Arc<Notary>>) -> Response {

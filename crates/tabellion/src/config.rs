@@ -56,6 +56,13 @@ pub(crate) struct Config {
     pub(crate) witnesses: Witnesses,
     pub(crate) anchor: Vec<crate::anchor::Settings>,
     pub(crate) model: Model,
+    pub(crate) presidio: Presidio,
+}
+
+/// The API that is Presidio's.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Presidio {
+    pub(crate) depth: Depth,
 }
 
 /// How the log is served.
@@ -578,6 +585,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "warn or refuse"
         } else if key.starts_with("model.labels") {
             "a table of the model's labels, each with a name such as PERSON"
+        } else if key == "presidio.depth" {
+            "fast, text, tagger or model"
         } else if key == "model.aggregation" {
             "first or max"
         } else if key == "model.on_failure" {

@@ -67,12 +67,16 @@ impl Routes {
         }
         let routes = Self { usual, by_upstream };
         // A model that nobody asks is a mistake as much as one that is asked for and not there.
-        let asked = routes.usual.asks_model() || routes.by_upstream.values().any(|rules| rules.asks_model());
+        let asked = config.presidio.depth >= Depth::Model
+            || routes.usual.asks_model()
+            || routes.by_upstream.values().any(|rules| rules.asks_model());
         match (asked, config.model.is_configured()) {
-            (true, false) => {
-                Err(wrong("the directory of a model, because a policy or an upstream has depth = \"model\""))
+            (true, false) => Err(wrong(
+                "the directory of a model, because the policy, an upstream or Presidio's API has depth = \"model\"",
+            )),
+            (false, true) => {
+                Err(wrong("left out, or depth = \"model\" set in the policy, for an upstream or for Presidio's API"))
             }
-            (false, true) => Err(wrong("left out, or depth = \"model\" set in the policy or for an upstream")),
             _ => Ok(routes),
         }
     }

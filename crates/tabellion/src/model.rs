@@ -2,8 +2,6 @@
 //!
 //! That crate is compiled in with the feature `model`, which is off by default: it is a third of what there is to compile.
 
-use std::sync::Arc;
-
 use tabellion_detect::Finding;
 
 use crate::config::Model as Settings;
@@ -15,7 +13,8 @@ pub(crate) const RECOGNIZER: &str = "model/";
 /// A model, ready to be asked. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Model {
-    recognizer: Arc<str>,
+    #[cfg(feature = "model")]
+    recognizer: std::sync::Arc<str>,
     #[cfg(feature = "model")]
     model: tabellion_model::Model,
     /// Without the feature there is none.

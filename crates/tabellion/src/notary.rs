@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, KeyInit, Mac};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
-use tabellion_detect::{Found, Joined, Names, Redacted, Redactor};
+use tabellion_detect::{Clean, Found, Joined, Names, Redacted, Redactor};
 use tabellion_evidence::entry::{self, Content, Entry, Gap, Kind, Manifest, Omitted, Original, Part, Redaction, Salts};
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};

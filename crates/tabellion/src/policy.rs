@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tabellion_detect::{Depth, Engine, Pseudonyms, Redactor};
+use tabellion_detect::{Depth, Engine, Pseudonyms, Redactor, Set};
 
 use crate::failure::Failure;
 use crate::secrets::Secrets;
@@ -31,6 +31,16 @@ pub(crate) fn engine(policy: &str, depth: Option<Depth>) -> Result<Engine, Failu
         None => Engine::with_policy(&name, &text),
     }
     .map_err(unusable)
+}
+
+/// The embedded recognizers under the default policy, or as deep as is said here.
+pub(crate) fn embedded(set: Set, depth: Option<Depth>) -> Engine {
+    let Some(depth) = depth else { return Engine::embedded(set) };
+    let text = match set {
+        Set::Default => "recognizers = \"default\"\n",
+        Set::All => "recognizers = \"all\"\n",
+    };
+    Engine::with_policy_at("recognizers", text, depth).expect("tests load the embedded rules at every depth")
 }
 
 /// The names of the built-in policies.

@@ -27,6 +27,7 @@ use crate::mirror;
 use crate::model::Model;
 use crate::notary::{Draft, Notary};
 use crate::pipeline::{Bounds, Pipeline};
+use crate::presidio;
 use crate::secrets::Secrets;
 use crate::witnesses::Clients;
 
@@ -59,7 +60,8 @@ impl Server {
         let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
         let mirror = mirror::continuous(config).await?;
-        let (notary, secrets) = open(config, metrics.clone())?;
+        let model = Model::load(&config.model)?;
+        let (notary, secrets) = open(config, metrics.clone(), model.clone())?;
         let interrupted = recover(&notary).await?;
 
         let upstreams =
@@ -99,8 +101,10 @@ impl Server {
         };
         let console_done = {
             let desk = custody::Desk { notary: notary.clone(), local: Arc::new(secrets.local) };
-            let router = api::router(notary.clone(), config.gateway.request_bytes_max, config.log.add)
-                .merge(custody::router(desk));
+            let model = model.map(|model| (model, config.model.on_failure));
+            let presidio = presidio::router(config.gateway.request_bytes_max, config.presidio.depth, model);
+            let router =
+                api::router(notary.clone(), config.log.add).nest("/presidio", presidio).merge(custody::router(desk));
             let serve = axum::serve(console, router).with_graceful_shutdown(until_true(stopped));
             tokio::spawn(async move { serve.await })
         };
@@ -159,8 +163,8 @@ impl Server {
 }
 
 /// Opens the log for writing.
-fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
-    notary(config, open_ledger(config, &metrics)?, metrics)
+fn open(config: &Config, metrics: Arc<Metrics>, model: Option<Model>) -> Result<(Arc<Notary>, Secrets), Failure> {
+    notary(config, open_ledger(config, &metrics)?, metrics, model)
 }
 
 fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, LedgerError> {
@@ -178,10 +182,15 @@ fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, Ledger
     Ledger::open(&config.data, &config.keys(), options)
 }
 
-fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
+fn notary(
+    config: &Config,
+    ledger: Ledger,
+    metrics: Arc<Metrics>,
+    model: Option<Model>,
+) -> Result<(Arc<Notary>, Secrets), Failure> {
     let secrets = Secrets::open(&config.keys())?;
     let routes = Routes::new(config, &secrets)?;
-    let externals = Externals::new(config, Model::load(&config.model)?, &metrics)?;
+    let externals = Externals::new(config, model, &metrics)?;
     Ok((Arc::new(Notary::new(Arc::new(ledger), routes, externals, &secrets, metrics)), secrets))
 }
 
@@ -223,7 +232,8 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
     };
     // Whoever wrote it is gone, and somebody else may listen there by now.
     DiskStore::new(RealDisk::new(&config.data)).remove(ADDRESSES)?;
-    let (notary, _) = notary(config, ledger, metrics)?;
+    // An act of custody is redacted by rules alone, as it is without external detectors.
+    let (notary, _) = notary(config, ledger, metrics, None)?;
     recover(&notary).await?;
     let recorded = act.append(&notary).await;
     let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;

@@ -1,5 +1,5 @@
 //! Writes the small model of the tests, a directory for each family of networks: `cargo run -p tabellion-model --example toy
-//! -- DIRECTORY`. `tests/model/compare.py` compares what `transformers` makes of them.
+//! -- DIRECTORY`. What `transformers` makes of them is in `tests/model`.
 
 mod making;
 

@@ -77,9 +77,16 @@ impl Noise {
     }
 }
 
-fn vocabulary() -> Vec<String> {
+fn vocabulary(family: &str) -> Vec<String> {
     let words = SPECIALS.iter().chain(&NAMES).chain(&PLACES).chain(&ARTICLES).chain(&OTHERS);
-    words.map(|word| (*word).to_owned()).collect()
+    let mut words: Vec<String> = words.map(|word| (*word).to_owned()).collect();
+    // RoBERTa's padding has the number 1, after which its positions begin; some implementations know of no other.
+    words.swap(0, pad(family));
+    words
+}
+
+fn pad(family: &str) -> usize {
+    usize::from(family == "roberta")
 }
 
 /// Writes a model of a family into a directory.
@@ -87,7 +94,7 @@ pub(crate) fn write(directory: &Path, family: &str) {
     std::fs::create_dir_all(directory).unwrap();
     let put = |file: &str, bytes: &[u8]| std::fs::write(directory.join(file), bytes).unwrap();
     put("config.json", format!("{:#}\n", config(family)).as_bytes());
-    put("tokenizer.json", format!("{:#}\n", tokenizer()).as_bytes());
+    put("tokenizer.json", format!("{:#}\n", tokenizer(family)).as_bytes());
     put("model.safetensors", &safetensors(&weights(family)));
 }
 
@@ -95,7 +102,7 @@ pub(crate) fn config(family: &str) -> Value {
     let labels: BTreeMap<String, &str> = LABELS.iter().enumerate().map(|(n, label)| (n.to_string(), *label)).collect();
     let numbers: BTreeMap<&str, usize> = LABELS.iter().enumerate().map(|(n, label)| (*label, n)).collect();
     let mut config = json!({
-        "model_type": family, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "pad_token_id": 0,
+        "model_type": family, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "pad_token_id": pad(family),
         "id2label": labels, "label2id": numbers, "layer_norm_eps": 1e-7,
     });
     let more = match family {
@@ -120,8 +127,8 @@ pub(crate) fn config(family: &str) -> Value {
     config
 }
 
-pub(crate) fn tokenizer() -> Value {
-    let vocabulary: BTreeMap<String, usize> = vocabulary().into_iter().zip(0..).collect();
+pub(crate) fn tokenizer(family: &str) -> Value {
+    let vocabulary: BTreeMap<String, usize> = vocabulary(family).into_iter().zip(0..).collect();
     let special = |word: &str| json!({"id": word, "ids": [vocabulary[word]], "tokens": [word]});
     let added: Vec<Value> = SPECIALS
         .iter()
@@ -132,7 +139,8 @@ pub(crate) fn tokenizer() -> Value {
         .collect();
     json!({
         "version": "1.0", "truncation": {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0},
-        "padding": null, "added_tokens": added,
+        "padding": null,
+        "added_tokens": added,
         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
                        "lowercase": true},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -156,7 +164,7 @@ fn weights(family: &str) -> BTreeMap<String, Tensor> {
     let model = if deberta { "deberta" } else { family };
 
     let mut words = noise.matrix(VOCABULARY, HIDDEN);
-    for (number, word) in vocabulary().iter().enumerate() {
+    for (number, word) in vocabulary(family).iter().enumerate() {
         for (list, meaning) in [(&NAMES[..], NAME), (&PLACES, PLACE), (&ARTICLES, ARTICLE)] {
             *words.at(number, meaning) += if list.contains(&&**word) { 1.0 } else { 0.0 };
         }
