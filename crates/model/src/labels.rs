@@ -187,9 +187,10 @@ impl Labels {
     }
 }
 
-/// Without space around it, and without the punctuation that some tokenizers leave at a word.
+/// Without space around it, and without the punctuation that some tokenizers leave at a word: the same name has the same
+/// token at the end of a sentence.
 fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
-    let edge = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '!' | '?' | '"' | '“' | '”' | '«' | '»');
+    let edge = |c: char| c.is_whitespace() || c.is_ascii_punctuation() || "“”„‘’«»‹›…、。，".contains(c);
     let Some(inner) = text.get(span.clone()) else { return 0..0 };
     let start = span.start + (inner.len() - inner.trim_start_matches(edge).len());
     let end = span.start + inner.trim_end_matches(edge).len();

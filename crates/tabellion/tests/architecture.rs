@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Which of our crates each may name, in its normal dependencies.
-const MAY_NAME: [(&str, &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str]); 11] = [
     ("audit", &["evidence", "store"]),
     ("detect", &[]),
     ("evidence", &[]),
     ("external", &[]),
     ("gateway", &[]),
     ("ledger", &["evidence", "store"]),
+    ("model", &[]),
     ("search", &["evidence"]),
     ("standin", &[]),
     ("store", &[]),
-    ("tabellion", &["audit", "detect", "evidence", "external", "gateway", "ledger", "search", "standin", "store"]),
+    (
+        "tabellion",
+        &["audit", "detect", "evidence", "external", "gateway", "ledger", "model", "search", "standin", "store"],
+    ),
 ];
 
 /// What the pure crates must not depend on: whatever has I/O, time, randomness, threads or logging.
