@@ -101,7 +101,7 @@ impl Labels {
             });
             meaning.push(Some((number, place)));
         }
-        if given.len() > 0 && used == 0 {
+        if !given.is_empty() && used == 0 {
             return Err(LoadError::Labels("none of `labels` is a label of this model"));
         }
         if entities.is_empty() {

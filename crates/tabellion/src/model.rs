@@ -1,6 +1,7 @@
 //! The user's own model, if there is one: `[model]` in the configuration, run in process by `tabellion-model`.
 //!
-//! That crate is compiled in with the feature `model`, which is off by default: it is a third of what there is to compile.
+//! That crate is compiled in with the feature `model`, which is off by default: it needs some sixty-five crates
+//! more.
 
 use tabellion_detect::Finding;
 

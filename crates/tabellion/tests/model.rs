@@ -143,7 +143,7 @@ mod with_a_model {
     use super::*;
 
     /// Names that neither rules nor the tagger find here; in another place each is a word like any other.
-    const SAID: &str = "😀 please ask tuzo about it. Is a quill a pen?";
+    const SAID: &str = "😀 please put tuzo in my flat. Is a quill a pen?";
 
     /// A provider, and a gateway whose upstream `deep` asks the model and whose `flat` does not.
     fn start(place: &Place, model: &str) -> (StandIn, Server) {
@@ -187,16 +187,12 @@ mod with_a_model {
             let token = request["redaction"]["tokens"][0].as_str().unwrap();
             assert!(token.starts_with("PERSON:"), "{token}");
             let content = String::from_utf8(Log::read(&place.data).content(&request)).unwrap();
-            assert!(content.contains(&format!("😀 please ask [{token}] about it. Is a quill a pen?")), "{content}");
+            assert!(content.contains(&format!("😀 please put [{token}] in my flat. Is a quill a pen?")), "{content}");
             assert_eq!(request["case"], format!("about [{token}]"), "what a header says is looked at too");
             assert_eq!(request["redaction"]["findings"], json!({"PERSON": 2}));
             assert_eq!(request["redaction"]["external"], json!({"toy": 2}), "turn {turn}: whose it is stays known");
             assert!(request["redaction"].get("external_failures").is_none());
-            assert_eq!(
-                response["redaction"]["external"]["toy"].as_u64().is_some(),
-                true,
-                "the answer was looked at too"
-            );
+            assert!(response["redaction"]["external"]["toy"].is_number(), "the answer was looked at too");
         }
         assert!(metrics(&server).contains("tabellion_external_failures_total{detector=\"toy\"} 0"));
         server.stop();
@@ -213,7 +209,7 @@ mod with_a_model {
         let (_provider, mut server) = start(&place, "");
         // Also not what the other route knows of the same text.
         for (route, expected) in [("flat", Value::Null), ("deep", json!({"toy": 1})), ("flat", Value::Null)] {
-            let answer = ask(&server, route, "please ask tuzo about it");
+            let answer = ask(&server, route, "please put tuzo in my flat");
             let (request, _) = Log::exchange(&place.data, &answer.exchange());
             assert_eq!(request["redaction"]["external"], expected, "{route}");
             let content = Log::read(&place.data).content(&request);
@@ -320,8 +316,10 @@ mod with_a_model {
             assert!(said.contains(what) && !said.contains("a defect of ours"), "{said}");
         }
         assert!(files(&place.data).is_empty(), "nothing was begun");
+        // One that is in order, and that nobody asks.
+        making::write(&place.model, "bert");
         let text = format!("[model]\npath = {:?}\n", place.model);
         let said = refused(&run(&place, &["serve"], Some(&configuration(&place, &text)), ""));
-        assert!(said.contains("model.path"), "{said}");
+        assert!(said.contains("`model.path` must be left out"), "{said}");
     }
 }

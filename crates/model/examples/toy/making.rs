@@ -6,6 +6,8 @@
 //! and cosine of the position, or, in DeBERTa, by the distance; the first layer's inner half weighs the two. Everything else is a
 //! little noise, so that an error in any part of the network moves the scores.
 
+#![allow(dead_code, reason = "each of those who share it needs a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
