@@ -4,6 +4,7 @@
 //! and answers of detectors are remembered apart.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use tabellion_detect::{Clean, Depth, Redactor};
@@ -60,10 +61,13 @@ impl Routes {
         let mut by_upstream = BTreeMap::new();
         for upstream in &config.upstream {
             let Some(depth) = upstream.depth else { continue };
-            if !by_depth.contains_key(&depth) {
-                by_depth.insert(depth, Arc::new(Rules::new(policy::redactor(policy, Some(depth), secrets)?)));
-            }
-            by_upstream.insert(upstream.name.clone(), by_depth[&depth].clone());
+            let rules = match by_depth.entry(depth) {
+                Entry::Occupied(compiled) => compiled.get().clone(),
+                Entry::Vacant(place) => {
+                    place.insert(Arc::new(Rules::new(policy::redactor(policy, Some(depth), secrets)?))).clone()
+                }
+            };
+            by_upstream.insert(upstream.name.clone(), rules);
         }
         let routes = Self { usual, by_upstream };
         // A model that nobody asks is a mistake as much as one that is asked for and not there.
