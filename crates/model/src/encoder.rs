@@ -1,7 +1,7 @@
 //! The network: embeddings, layers of attention, a score for each label.
 //!
 //! BERT and its relatives are one network with small differences, so they are one here; `candle-transformers` has a module
-//! for each, among some hundred and twenty other models, and most of them without what classifies tokens. Names of tensors
+//! for each, among some hundred and twenty other models, and for most without what classifies tokens. Names of tensors
 //! are those of Hugging Face's `transformers`. Papers: BERT (arXiv:1810.04805), RoBERTa (1907.11692), DistilBERT
 //! (1910.01108), ELECTRA (2003.10555), DeBERTa (2006.03654).
 
