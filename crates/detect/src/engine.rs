@@ -32,7 +32,7 @@ use crate::letterhead;
 use crate::lexicon::{self, Entry, Lexicon};
 use crate::masks::{Bits, masks};
 use crate::normal::{Normalized, Spelled};
-use crate::policy::{PRESETS, Policy};
+use crate::policy::{Depth, PRESETS, Policy};
 use crate::rules::{
     self, Boundary, CLASSES_AFTER_DIGITS, Detector, GROUP_MAX, Recognizer, RuleError, Rules, Set, class_after_digits,
 };
@@ -340,6 +340,17 @@ impl Engine {
         rules::load(&[PRESETS[0], (name, text)], None).and_then(Engine::build)
     }
 
+    /// The same, as deep as is said here, whatever the policy says. What identifies it ([`Engine::policy`]) is another than
+    /// without.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::with_policy`].
+    pub fn with_policy_at(name: &str, text: &str, depth: Depth) -> Result<Engine, RuleError> {
+        let over = format!("depth = \"{}\"\n", depth.as_str());
+        rules::load(&[PRESETS[0], (name, text), ("depth", &over)], None).and_then(Engine::build)
+    }
+
     /// Rules from files (their names and their TOML) alone, by the parser that reads the embedded ones.
     ///
     /// # Errors
@@ -495,6 +506,11 @@ impl Engine {
     /// SHA-256 over the rule files and the set: identifies the policy under which something was redacted.
     pub fn policy(&self) -> [u8; 32] {
         self.policy
+    }
+
+    /// How far its policy's detection goes.
+    pub fn depth(&self) -> Depth {
+        self.redaction.depth
     }
 
     /// What is done with what is found.
@@ -703,6 +719,37 @@ impl Engine {
     /// Whether there are detectors besides the rules.
     pub(crate) fn detects(&self) -> bool {
         !self.detectors.is_empty()
+    }
+
+    /// The engine's findings in a text and those of others, by the same rule as the engine's among each other. What others found has
+    /// passed a threshold of their own; one of the policy for its entity holds for it too.
+    pub fn joined(&self, text: &str, findings: Vec<Finding>, others: &[Finding]) -> Vec<Finding> {
+        let policy = self.redaction();
+        let tokens = crate::token::tokens_in(text);
+        let mut all = findings;
+        for other in others {
+            let wanted =
+                policy.entities.as_ref().is_none_or(|only| only.iter().any(|entity| **entity == *other.entity));
+            if !wanted || !policy.counts(&other.entity, other.score, &text[other.start..other.end], 0.0) {
+                continue;
+            }
+            // A token stays whole.
+            let mut from = other.start;
+            let inside = tokens.iter().filter(|token| token.0 < other.end && token.1 > other.start);
+            let mut pieces = Vec::new();
+            for &(start, end) in inside {
+                pieces.push((from, start));
+                from = end;
+            }
+            if pieces.is_empty() {
+                all.push(other.clone());
+                continue;
+            }
+            pieces.push((from, other.end));
+            let left = pieces.into_iter().filter_map(|(from, to)| remainder(text, from, to));
+            all.extend(left.map(|(start, end)| other.at(start, end)));
+        }
+        self.settled(all, text)
     }
 
     /// Of findings from several sources, those that stay.

@@ -39,6 +39,7 @@ mod validate;
 
 pub use engine::Engine;
 pub use exchange::Names;
+pub use policy::Depth;
 pub use pseudonym::Pseudonyms;
 pub use redact::{Clean, Found, Further, Joined, Redacted, Redactor, counts};
 pub use rules::{RuleError, Set};

@@ -33,10 +33,10 @@ pub(crate) struct RawPolicy {
     pub(crate) path: Vec<RawPath>,
 }
 
-/// How far a policy's detection goes.
+/// How far a policy's detection goes: each depth has what those before it have.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Depth {
+pub enum Depth {
     /// What patterns describe.
     #[default]
     Fast,
@@ -44,6 +44,21 @@ pub(crate) enum Depth {
     Text,
     /// Names of people, places, organizations and peoples too.
     Tagger,
+    /// A model of the user's own is asked too, by whoever has one: what it finds is given to [`crate::Redactor::with`] or
+    /// [`crate::Engine::joined`].
+    Model,
+}
+
+impl Depth {
+    /// Its name in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Text => "text",
+            Self::Tagger => "tagger",
+            Self::Model => "model",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -127,7 +142,7 @@ impl Policy {
             self.default = default;
         }
         self.depth = raw.depth.unwrap_or(self.depth);
-        if cfg!(not(feature = "tagger")) && self.depth == Depth::Tagger {
+        if cfg!(not(feature = "tagger")) && self.depth >= Depth::Tagger {
             return Err("this program was built without the tagger");
         }
         if raw.thresholds.values().any(|threshold| !(0.0..=1.0).contains(threshold)) {

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::engine::{Spanned, remainder};
 use crate::operator::{Keys, Operator};
 use crate::{Context, Engine, Finding, Names, Pseudonyms, Query, binary, json, pseudonym, token};
 
@@ -348,7 +347,7 @@ impl Redactor {
             && let Others::Found(further) = sink.others
             && let Some(others) = further.0.get(text)
         {
-            findings = self.joined(text, findings, others);
+            findings = self.engine.joined(text, findings, others);
         }
         if self.engine.detects() {
             findings = self.remembered(text, findings, sink, usual);
@@ -390,37 +389,6 @@ impl Redactor {
             }
         }
         all
-    }
-
-    /// The engine's findings and those of others, by the same rule as the engine's among each other. What others found has
-    /// passed a threshold of their own; one of the policy for its entity holds for it too.
-    fn joined(&self, text: &str, findings: Vec<Finding>, others: &[Finding]) -> Vec<Finding> {
-        let policy = self.engine.redaction();
-        let tokens = token::tokens_in(text);
-        let mut all = findings;
-        for other in others {
-            let wanted =
-                policy.entities.as_ref().is_none_or(|only| only.iter().any(|entity| **entity == *other.entity));
-            if !wanted || !policy.counts(&other.entity, other.score, &text[other.start..other.end], 0.0) {
-                continue;
-            }
-            // A token stays whole.
-            let mut from = other.start;
-            let inside = tokens.iter().filter(|token| token.0 < other.end && token.1 > other.start);
-            let mut pieces = Vec::new();
-            for &(start, end) in inside {
-                pieces.push((from, start));
-                from = end;
-            }
-            if pieces.is_empty() {
-                all.push(other.clone());
-                continue;
-            }
-            pieces.push((from, other.end));
-            let left = pieces.into_iter().filter_map(|(from, to)| remainder(text, from, to));
-            all.extend(left.map(|(start, end)| other.at(start, end)));
-        }
-        self.engine.settled(all, text)
     }
 
     /// What stands for a value; `None` when it may stay as it is.

@@ -706,3 +706,42 @@ fn a_name_is_known_in_what_comes_after_it() {
     // What is redacted once stays as it is.
     assert_eq!(redactor.with(&nothing).knowing(&redacted.names).text(&answer.text).text, answer.text);
 }
+
+#[test]
+fn a_depth_can_be_put_over_any_policy() {
+    let mut depths = vec![Depth::Fast, Depth::Text];
+    if cfg!(feature = "tagger") {
+        depths.extend([Depth::Tagger, Depth::Model]);
+    }
+    let presets = Engine::presets().map(|name| format!("extends = \"{name}\"\n"));
+    for text in
+        presets.chain(["recognizers = \"default\"\n", "recognizers = \"all\"\ndepth = \"text\"\n"].map(str::to_owned))
+    {
+        let mut policies = vec![Engine::with_policy("own", &text).unwrap().policy()];
+        for depth in &depths {
+            let engine = Engine::with_policy_at("own", &text, *depth).unwrap();
+            assert_eq!(engine.depth(), *depth);
+            policies.push(engine.policy());
+        }
+        policies.sort_unstable();
+        policies.dedup();
+        assert_eq!(policies.len(), depths.len() + 1, "each has a name of its own");
+    }
+    assert!(Engine::with_policy_at("own", "depth = 1", Depth::Fast).is_err());
+}
+
+#[test]
+fn what_others_find_joins_what_the_engine_finds() {
+    let engine = Engine::embedded(Set::Default);
+    let text = "Quill wrote to jo@example.com [PERSON:abcdefgh]";
+    let model: Arc<str> = "model/own".into();
+    let other = |value: &str, entity: &str, score| {
+        let start = text.find(value).unwrap();
+        Finding::of_other(entity, &model, start..start + value.len(), score)
+    };
+    let ours = engine.scan(text, Context::NONE);
+    let others = [other("Quill", "PERSON", 0.6), other("jo@example", "PERSON", 0.6), other("abcdefgh", "PERSON", 0.9)];
+    let joined = engine.joined(text, ours, &others);
+    let joined: Vec<_> = joined.iter().map(|f| (&*f.entity, &*f.recognizer, &text[f.start..f.end])).collect();
+    assert_eq!(joined, [("PERSON", "model/own", "Quill"), ("EMAIL_ADDRESS", "email", "jo@example.com")]);
+}

@@ -20,10 +20,10 @@ use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
 use crate::access::Refused;
+use crate::chains;
 use crate::config::Config;
 use crate::custody::{self, Door};
 use crate::notary::Notary;
-use crate::{chains, presidio};
 
 /// Who may ask for a path.
 enum Asks {
@@ -96,14 +96,15 @@ pub(crate) async fn answer(
 }
 
 /// Everything that the console's listener serves. `keys`: to nobody without a key.
-pub(crate) fn router(notary: &Arc<Notary>, door: Door, keys: bool, config: &Config) -> Router {
-    routes(notary.clone(), config.gateway.request_bytes_max, config.log.add)
+pub(crate) fn router(notary: &Arc<Notary>, door: Door, keys: bool, presidio: Router, config: &Config) -> Router {
+    routes(notary.clone(), config.log.add)
+        .nest("/presidio", presidio)
         .merge(custody::router(door.clone()))
         .merge(chains::router(door.desk.clone(), config))
         .layer(axum::middleware::from_fn_with_state((door, keys), guard))
 }
 
-fn routes(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
+fn routes(notary: Arc<Notary>, add: bool) -> Router {
     let mut router = Router::new();
     if add {
         // One byte more than there may be, so that it is the ledger that refuses.
@@ -117,7 +118,6 @@ fn routes(notary: Arc<Notary>, request_bytes_max: usize, add: bool) -> Router {
         .route("/metrics", get(metrics))
         .route("/log/{*path}", get(log))
         .with_state(notary)
-        .nest("/presidio", presidio::router(request_bytes_max))
 }
 
 async fn ready(State(notary): State<Arc<Notary>>) -> Response {

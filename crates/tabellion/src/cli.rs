@@ -103,6 +103,26 @@ pub(crate) enum Recognizers {
     All,
 }
 
+/// How far detection goes, over what the policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Depth {
+    Fast,
+    Text,
+    Tagger,
+    Model,
+}
+
+impl From<Depth> for tabellion_detect::Depth {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Fast => Self::Fast,
+            Depth::Text => Self::Text,
+            Depth::Tagger => Self::Tagger,
+            Depth::Model => Self::Model,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DetectArgs {
     /// Files; standard input without any
@@ -122,6 +142,13 @@ pub(crate) struct DetectArgs {
     /// Those of a policy, its own among them: a built-in one or a file
     #[arg(long, value_name = "F")]
     pub(crate) policy: Option<String>,
+    /// How far detection goes: what patterns describe, addresses too, names too, or the configured model too [default: the
+    /// policy's]
+    #[arg(long, value_enum)]
+    pub(crate) depth: Option<Depth>,
+    /// The configuration file that names the model
+    #[arg(long, value_name = "F")]
+    pub(crate) config: Option<PathBuf>,
     /// Say why, with each finding
     #[arg(long)]
     pub(crate) explain: bool,
@@ -147,6 +174,10 @@ pub(crate) struct RedactArgs {
     /// The policy: a built-in one (default, all, gdpr, hipaa-safe-harbor, pci-dss, secrets) or a file [default: the configured one]
     #[arg(long, value_name = "F")]
     pub(crate) policy: Option<String>,
+    /// How far detection goes: what patterns describe, addresses too, names too, or the configured model too [default: the
+    /// policy's]
+    #[arg(long, value_enum)]
+    pub(crate) depth: Option<Depth>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

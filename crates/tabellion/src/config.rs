@@ -1,10 +1,13 @@
 //! Configuration: the embedded defaults, a file over them, the environment over both.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
+use tabellion_detect::Depth;
 use tabellion_evidence::custody as rules;
 use tabellion_evidence::note::{VerifierKey, parse_keys};
 use tabellion_external::{Credential, Detector, Service};
@@ -66,6 +69,14 @@ pub(crate) struct Config {
     pub(crate) custody: Custody,
     pub(crate) anchor: Vec<crate::anchor::Settings>,
     pub(crate) vault: Vault,
+    pub(crate) model: Model,
+    pub(crate) presidio: Presidio,
+}
+
+/// The API that is Presidio's.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Presidio {
+    pub(crate) depth: Depth,
 }
 
 /// What needs an approval.
@@ -226,6 +237,8 @@ pub(crate) struct Upstream {
     pub(crate) fail: Fail,
     #[serde(default)]
     pub(crate) seal: Seal,
+    /// Over the policy's.
+    pub(crate) depth: Option<Depth>,
     key_file: Option<PathBuf>,
     key_env: Option<String>,
 }
@@ -317,6 +330,67 @@ pub(crate) enum OnFailure {
     Continue,
 }
 
+/// A model of the user's own, run in process.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Model {
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+    #[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for the model, which is not compiled in"))]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for the model, which is not compiled in"))]
+    pub(crate) aggregation: Aggregation,
+    pub(crate) min_score: f32,
+    timeout_ms: u64,
+    pub(crate) on_failure: OnFailure,
+    #[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for the model, which is not compiled in"))]
+    pub(crate) threads: usize,
+}
+
+/// Which of a word's tokens says what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Aggregation {
+    First,
+    Max,
+}
+
+impl Model {
+    /// Whether there is one.
+    pub(crate) fn is_configured(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
+    /// How long an ask may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn check(&self, externals: &[External]) -> Result<(), ConfigError> {
+        let wrong = |key: &str, expected| ConfigError::Value { key: format!("model.{key}"), expected };
+        if !is_detector(&self.name) {
+            return Err(wrong("name", DETECTOR));
+        }
+        if externals.iter().any(|external| external.name == self.name) {
+            return Err(wrong("name", "another than those of the external detectors"));
+        }
+        if !(0.0..=1.0).contains(&self.min_score) {
+            return Err(wrong("min_score", "0.0 to 1.0"));
+        }
+        if self.timeout_ms == 0 {
+            return Err(wrong("timeout_ms", "more than 0"));
+        }
+        Ok(())
+    }
+}
+
+/// What a detector may be called.
+const DETECTOR: &str = "at most 64 letters, digits, `-` and `_`";
+
+fn is_detector(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    !name.is_empty() && name.len() <= 64 && plain
+}
+
 /// The members of a `[[external]]`.
 const EXTERNAL: [&str; 13] = [
     "name",
@@ -379,7 +453,7 @@ impl External {
         let settings = tabellion_external::Settings {
             service,
             credential,
-            timeout: std::time::Duration::from_millis(self.timeout_ms.unwrap_or(EXTERNAL_TIMEOUT_MS)),
+            timeout: Duration::from_millis(self.timeout_ms.unwrap_or(EXTERNAL_TIMEOUT_MS)),
             language: self.language.clone().unwrap_or_else(|| "en".into()),
             min_score: self.min_score.unwrap_or(EXTERNAL_MIN_SCORE),
             entities: self.entities.clone(),
@@ -444,16 +518,15 @@ impl Config {
             }
         }
         for (position, external) in self.external.iter().enumerate() {
-            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            if external.name.is_empty() || external.name.len() > 64 || !plain(&external.name) {
-                let expected = "at most 64 letters, digits, `-` and `_`";
-                return Err(ConfigError::Value { key: "external.name".into(), expected });
+            if !is_detector(&external.name) {
+                return Err(ConfigError::Value { key: "external.name".into(), expected: DETECTOR });
             }
             if self.external[..position].iter().any(|other| other.name == external.name) {
                 return Err(ConfigError::Twice { list: "external", name: external.name.clone() });
             }
             external.detector()?;
         }
+        self.model.check(&self.external)?;
         for (position, witness) in self.witness.iter().enumerate() {
             let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
             let wrong = |key: &str, expected| ConfigError::Value { key: format!("witness.{key}"), expected };
@@ -558,13 +631,15 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (into.get_mut(&key), value) {
             (None, _) => return Err(unknown(&full, into.keys().map(String::as_str), path)),
+            // Its keys are the model's labels.
+            (Some(Value::Table(inner)), Value::Table(own)) if full == "model.labels" => *inner = own,
             (Some(Value::Table(inner)), Value::Table(own)) => merge(inner, own, &full)?,
             (Some(Value::Array(inner)), Value::Array(own)) => {
                 let known = match &*full {
                     "external" => &EXTERNAL[..],
                     "witness" => &["name", "vkey", "url"],
                     "anchor" => &crate::anchor::KEYS,
-                    _ => &["name", "kind", "url", "default", "fail", "seal", "key_file", "key_env"],
+                    _ => &["name", "kind", "url", "default", "fail", "seal", "depth", "key_file", "key_env"],
                 };
                 for one in &own {
                     let keys = one.as_table().map(Table::keys).into_iter().flatten();
@@ -639,7 +714,8 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
         } else if key.ends_with("listen") {
             "an address and a port, such as 127.0.0.1:8600"
         } else if key == "upstream" {
-            "a table with name, kind (openai, anthropic, generic) and url, and perhaps default, fail (closed, open) and seal (never, always, cases)"
+            "a table with name, kind (openai, anthropic, generic) and url, and perhaps default, fail (closed, open), seal \
+             (never, always, cases) and depth (fast, text, tagger, model)"
         } else if key == "witness" {
             "a table with name, vkey and url"
         } else if key == "witnesses.mode" {
@@ -648,6 +724,14 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             "warn or refuse"
         } else if key.ends_with(".keys") {
             "optional or required"
+        } else if key.starts_with("model.labels") {
+            "a table of the model's labels, each with a name such as PERSON"
+        } else if key == "presidio.depth" {
+            "fast, text, tagger or model"
+        } else if key == "model.aggregation" {
+            "first or max"
+        } else if key == "model.on_failure" {
+            "refuse or continue"
         } else if key == "anchor" {
             "a table with name, kind (rfc3161, opentimestamps), url and what docs/anchors.md says"
         } else if key == "external" {

@@ -1,22 +1,25 @@
-//! What external detectors have to say of a body, before it is redacted.
+//! What external detectors, and the user's own model, have to say of a body before it is redacted.
 //!
-//! They are asked about all texts of a body that they were not asked about before, all of them at once. What they find is
+//! The external ones are asked about every exchange, the model about those whose depth asks for it. They are asked about all texts of a body that they were not asked about before, all of them at once. What they find is
 //! taken out together with what our own engine finds. What a detector's failure means is its operator's choice: the
 //! exchange stops, or goes on and the entry says who did not answer.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use tabellion_detect::{Finding, Further};
 use tabellion_external::Detector;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::config::{ConfigError, External, OnFailure};
+use crate::config::{Config, OnFailure};
+use crate::failure::Failure;
 use crate::metrics::Metrics;
+use crate::model::Model;
 
 /// What stands before a detector's name where a rule's name would stand.
 pub(crate) const RECOGNIZER: &str = "external/";
@@ -25,14 +28,53 @@ pub(crate) const RECOGNIZER: &str = "external/";
 const KNOWN_TEXTS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 15).expect("not zero");
 const KNOWN_BYTES_MAX: usize = 1024;
 
+/// So many asks wait for the model's threads at once, each on a thread of its own; more wait for these.
+const MODEL_ASKS_MAX: usize = 32;
+
 struct Configured {
     name: String,
-    recognizer: Arc<str>,
-    detector: Detector,
+    asked: Asked,
     on_failure: OnFailure,
 }
 
-/// The external detectors, if there are any.
+/// Whom to ask.
+#[derive(Clone)]
+enum Asked {
+    Detector(Detector, Arc<str>),
+    Model(Model, Duration, Arc<Semaphore>),
+}
+
+impl Asked {
+    /// What it finds in texts, within its time. An error is a fixed word.
+    async fn find_all(&self, texts: Arc<[String]>) -> Result<Vec<Vec<Finding>>, &'static str> {
+        fn borrowed(texts: &[String]) -> Vec<&str> {
+            texts.iter().map(String::as_str).collect()
+        }
+        match self {
+            Self::Detector(detector, recognizer) => {
+                let found = detector.find_all(&borrowed(&texts)).await.map_err(|error| error.as_str())?;
+                let finding = |found: &tabellion_external::Found| {
+                    Finding::of_other(&found.entity, recognizer, found.start..found.end, found.score)
+                };
+                Ok(found.iter().map(|found| found.iter().map(finding).collect()).collect())
+            }
+            Self::Model(model, timeout, turns) => {
+                let (model, turns) = (model.clone(), turns.clone());
+                let asking = async move {
+                    let turn = turns.acquire_owned().await.map_err(|_| "failed")?;
+                    let asked = tokio::task::spawn_blocking(move || {
+                        let _turn = turn;
+                        model.find_all(&borrowed(&texts))
+                    });
+                    asked.await.unwrap_or(Err("failed"))
+                };
+                tokio::time::timeout(*timeout, asking).await.unwrap_or(Err("timed_out"))
+            }
+        }
+    }
+}
+
+/// The external detectors and the model, if there are any.
 pub(crate) struct Externals {
     list: Vec<Configured>,
     /// What all of them said of a text, by a keyed hash of it, in memory only.
@@ -54,36 +96,50 @@ pub(crate) struct Checked {
 pub(crate) struct Unchecked;
 
 impl Externals {
-    pub(crate) fn new(configured: &[External], metrics: &Metrics) -> Result<Self, ConfigError> {
+    /// Those of a configuration, and its model, which was loaded.
+    pub(crate) fn new(config: &Config, model: Option<Model>, metrics: &Metrics) -> Result<Self, Failure> {
         let mut known_key = [0; 32];
         // Without randomness nothing is remembered that an outsider could guess at: hashes are only ever in memory.
         let _ = getrandom::fill(&mut known_key);
-        let list = configured.iter().map(|external| {
-            metrics.external(&external.name);
-            Ok(Configured {
-                name: external.name.clone(),
-                recognizer: format!("{RECOGNIZER}{}", external.name).into(),
-                detector: external.detector()?,
-                on_failure: external.on_failure,
-            })
-        });
+        let mut list = Vec::with_capacity(config.external.len() + 1);
+        for external in &config.external {
+            let recognizer = format!("{RECOGNIZER}{}", external.name).into();
+            let asked = Asked::Detector(external.detector()?, recognizer);
+            list.push(Configured { name: external.name.clone(), asked, on_failure: external.on_failure });
+        }
+        if let Some(model) = model {
+            let settings = &config.model;
+            let asked = Asked::Model(model, settings.timeout(), Arc::new(Semaphore::new(MODEL_ASKS_MAX)));
+            list.push(Configured { name: settings.name.clone(), asked, on_failure: settings.on_failure });
+        }
+        for configured in &list {
+            metrics.external(&configured.name);
+        }
         let known = Mutex::new(LruCache::new(KNOWN_TEXTS_MAX));
-        Ok(Self { list: list.collect::<Result<_, ConfigError>>()?, known, known_key })
+        Ok(Self { list, known, known_key })
+    }
+
+    /// Those that are to be asked, with the model or without.
+    fn asked(&self, model: bool) -> impl Iterator<Item = (usize, &Configured)> {
+        let wanted = move |configured: &&Configured| model || !matches!(configured.asked, Asked::Model(..));
+        self.list.iter().enumerate().filter(move |(_, configured)| wanted(configured))
     }
 
     /// Whether there is nobody to ask.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub(crate) fn is_empty(&self, model: bool) -> bool {
+        self.asked(model).next().is_none()
     }
 
-    /// Asks every detector about every text. Also on an error, what is known of failures is in `checked`.
+    /// Asks every detector about every text, and the model if it is to be asked. Also on an error, what is known of
+    /// failures is in `checked`.
     pub(crate) async fn check(
         &self,
         texts: Vec<String>,
+        model: bool,
         metrics: &Metrics,
         checked: &mut Checked,
     ) -> Result<(), Unchecked> {
-        if self.list.is_empty() {
+        if self.is_empty(model) {
             return Ok(());
         }
         let started = Instant::now();
@@ -93,19 +149,16 @@ impl Externals {
             if !text.contains(char::is_alphanumeric) || !seen.insert(text.clone()) {
                 continue;
             }
-            match self.known(&text) {
+            match self.known(&text, model) {
                 Some(findings) => checked.further.add(&text, findings.iter().cloned()),
                 None => unknown.push(text),
             }
         }
         let unknown: Arc<[String]> = unknown.into();
         let mut asks = JoinSet::new();
-        for (number, configured) in self.list.iter().enumerate() {
-            let (detector, texts) = (configured.detector.clone(), unknown.clone());
-            asks.spawn(async move {
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                (number, detector.find_all(&texts).await)
-            });
+        for (number, configured) in self.asked(model) {
+            let (asked, texts) = (configured.asked.clone(), unknown.clone());
+            asks.spawn(async move { (number, asked.find_all(texts).await) });
         }
         let mut findings: Vec<Vec<Finding>> = vec![Vec::new(); unknown.len()];
         while let Some(joined) = asks.join_next().await {
@@ -115,17 +168,14 @@ impl Externals {
             match found {
                 Ok(found) => {
                     for (findings, found) in findings.iter_mut().zip(found) {
-                        let recognizer = &configured.recognizer;
-                        findings.extend(
-                            found.iter().map(|f| Finding::of_other(&f.entity, recognizer, f.start..f.end, f.score)),
-                        );
+                        findings.extend(found);
                     }
                     checked.answered.push(configured.name.clone());
                 }
                 Err(error) => {
                     metrics.external_failed(&configured.name);
-                    tracing::warn!(detector = configured.name, %error, "an external detector did not answer");
-                    checked.failures.insert(configured.name.clone(), error.as_str().to_owned());
+                    tracing::warn!(detector = configured.name, error, "a detector did not answer");
+                    checked.failures.insert(configured.name.clone(), error.to_owned());
                     if configured.on_failure == OnFailure::Refuse {
                         return Err(Unchecked);
                     }
@@ -134,7 +184,7 @@ impl Externals {
         }
         for (text, findings) in unknown.iter().zip(findings) {
             if checked.failures.is_empty() {
-                self.remember(text, &findings);
+                self.remember(text, model, &findings);
             }
             checked.further.add(text, findings);
         }
@@ -142,21 +192,21 @@ impl Externals {
         Ok(())
     }
 
-    fn key(&self, text: &str) -> [u8; 32] {
-        Sha256::new().chain_update(self.known_key).chain_update(text).finalize().into()
+    fn key(&self, text: &str, model: bool) -> [u8; 32] {
+        Sha256::new().chain_update(self.known_key).chain_update([u8::from(model)]).chain_update(text).finalize().into()
     }
 
-    fn known(&self, text: &str) -> Option<Arc<[Finding]>> {
+    fn known(&self, text: &str, model: bool) -> Option<Arc<[Finding]>> {
         if text.len() > KNOWN_BYTES_MAX {
             return None;
         }
-        let key = self.key(text);
+        let key = self.key(text, model);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
-    fn remember(&self, text: &str, findings: &[Finding]) {
+    fn remember(&self, text: &str, model: bool, findings: &[Finding]) {
         if text.len() <= KNOWN_BYTES_MAX {
-            let key = self.key(text);
+            let key = self.key(text, model);
             self.known.lock().unwrap_or_else(PoisonError::into_inner).put(key, findings.into());
         }
     }

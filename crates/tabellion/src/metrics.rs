@@ -96,10 +96,14 @@ impl Metrics {
         );
         r.register(
             "external_failures",
-            "Asks that an external detector did not answer as it should, by detector",
+            "Asks that an external detector, or the model, did not answer as it should, by detector",
             metrics.external_failures.clone(),
         );
-        r.register("external_seconds", "Time until the external detectors had answered", metrics.external.clone());
+        r.register(
+            "external_seconds",
+            "Time until the external detectors and the model had answered",
+            metrics.external.clone(),
+        );
         r.register("redact_seconds", "Time to redact and commit to a body", metrics.redact.clone());
         r.register("append_seconds", "Time until an entry was durable", metrics.append.clone());
         r.register("overhead_seconds", "Time that Tabellion added to an exchange", metrics.overhead.clone());

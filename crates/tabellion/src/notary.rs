@@ -22,8 +22,10 @@ use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::{Dialect, Facts, Split, read_request, read_response};
 use tabellion_ledger::{self as ledger, Append, AppendError, Ledger};
 
-use crate::external::{Checked, Externals, RECOGNIZER, Unchecked};
+use crate::depth::{Routes, Rules};
+use crate::external::{self, Checked, Externals, Unchecked};
 use crate::metrics::Metrics;
+use crate::model;
 use crate::originals::{Originals, Raw};
 use crate::secrets::Secrets;
 
@@ -50,17 +52,14 @@ pub(crate) enum Side {
 /// Records, and knows what that takes.
 pub(crate) struct Notary {
     ledger: Arc<Ledger>,
-    redactor: Redactor,
+    routes: Routes,
     externals: Externals,
-    policy: Hash,
     originals: Originals,
     /// Has taken in what is before a credential.
     actors: Hmac<Sha256>,
     /// Of this process, and in memory only.
     known_key: [u8; 32],
     known: Mutex<KnownParts>,
-    /// Short texts that redaction leaves as they are: paths, models, roles. In memory only.
-    clean: Mutex<Clean>,
     /// This run, in every entry that it records.
     producer: String,
     /// When something was last recorded.
@@ -125,7 +124,7 @@ impl KnownParts {
 impl Notary {
     pub(crate) fn new(
         ledger: Arc<Ledger>,
-        redactor: Redactor,
+        routes: Routes,
         externals: Externals,
         secrets: &Secrets,
         originals: Originals,
@@ -134,19 +133,15 @@ impl Notary {
         let known_key = known_key(secrets);
         let mut actors = Hmac::new_from_slice(&*secrets.token).expect("hmac takes keys of any length");
         actors.update(b"tabellion actor v1\n");
-        let policy = Hash(redactor.engine().policy());
         let known = Mutex::new(KnownParts { parts: LruCache::unbounded(), bytes: 0 });
-        let clean = Mutex::default();
         Self {
             ledger,
-            redactor,
+            routes,
             externals,
-            policy,
             originals,
             actors,
             known_key,
             known,
-            clean,
             producer: ulid::Ulid::generate().to_string(),
             recorded: Mutex::new(Instant::now()),
             lost: Mutex::default(),
@@ -165,9 +160,11 @@ impl Notary {
 
     /// What was said before may have decided what was found, so a part is known only after the same words: those just before
     /// it, and, where names are remembered, everything before it, which the key of the part before stands for.
-    fn known_key(&self, raw: &[u8], before: Option<&str>, earlier: Option<Hash>) -> Hash {
+    /// And it is known only by the rules that redacted it.
+    fn known_key(&self, rules: &Rules, raw: &[u8], before: Option<&str>, earlier: Option<Hash>) -> Hash {
         let mut hasher = Sha256::new();
         hasher.update(self.known_key);
+        hasher.update(rules.policy.0);
         hasher.update(earlier.map_or([0; 32], |key| key.0));
         let before = before.map_or(&[][..], |before| &before.as_bytes()[before.len().saturating_sub(BEFORE_BYTES)..]);
         hasher.update((before.len() as u64).to_be_bytes());
@@ -176,22 +173,13 @@ impl Notary {
         Hash(hasher.finalize().into())
     }
 
-    /// Whether external detectors are to be asked.
-    pub(crate) fn asks(&self) -> bool {
-        !self.externals.is_empty()
+    /// The rules for an upstream's exchanges.
+    pub(crate) fn rules_of(&self, upstream: &str) -> Arc<Rules> {
+        self.routes.of(upstream).clone()
     }
 
     fn lock_known(&self) -> MutexGuard<'_, KnownParts> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Redacts with the memory of what is clean; while another exchange has it, without: what one of them sends may take
-    /// long to redact.
-    fn remembering<T>(&self, redact: impl FnOnce(&mut Clean) -> T) -> T {
-        match self.clean.try_lock() {
-            Ok(mut clean) => redact(&mut clean),
-            Err(_) => redact(&mut Clean::default()),
-        }
     }
 
     /// A pseudonym for a caller that nobody named, from the provider key that it uses.
@@ -203,12 +191,12 @@ impl Notary {
 
     /// A text as the log has it.
     pub(crate) fn redacted(&self, text: &str) -> String {
-        self.redactor.text(text).text
+        self.routes.usual().redactor.text(text).text
     }
 
     /// The tokens under which a value is found; see [`Redactor::subject_tokens`].
     pub(crate) fn subject_tokens(&self, value: &str) -> Vec<String> {
-        self.redactor.subject_tokens(value)
+        self.routes.usual().redactor.subject_tokens(value)
     }
 
     /// The start of a commitment to bytes that come one after the other.
@@ -274,13 +262,13 @@ impl Notary {
     /// Appends a draft; returns its index once it is durable.
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let started = Instant::now();
+        let policy = draft.rules(self).policy;
         let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, raw, .. } =
             draft;
         for detector in checked.answered {
             external.entry(detector).or_default();
         }
         let external_failures = checked.failures;
-        let policy = self.policy;
         for (entity, count) in &findings {
             self.metrics.findings(entity, u64::from(*count));
         }
@@ -406,6 +394,8 @@ pub(crate) struct Draft {
     names: Names,
     /// What is to be sealed.
     raw: Option<Raw>,
+    /// What redacts; the usual rules, if there are none.
+    rules: Option<Arc<Rules>>,
 }
 
 impl Draft {
@@ -427,6 +417,7 @@ impl Draft {
             checked: Checked::default(),
             names: Names::default(),
             raw: None,
+            rules: None,
         }
     }
 
@@ -438,6 +429,16 @@ impl Draft {
     /// Whether its original is to be sealed.
     pub(crate) fn seals(&self) -> bool {
         self.raw.is_some()
+    }
+
+    /// An entry about an upstream's exchange, which is redacted by the rules for that.
+    pub(crate) fn of_exchange(kind: Kind, exchange: Option<&str>, rules: Arc<Rules>) -> Self {
+        Self { rules: Some(rules), ..Self::new(kind, exchange) }
+    }
+
+    /// What redacts.
+    pub(crate) fn rules(&self, notary: &Notary) -> Arc<Rules> {
+        self.rules.as_ref().unwrap_or_else(|| notary.routes.usual()).clone()
     }
 
     /// The names that were found in what was recorded into it.
@@ -460,10 +461,16 @@ impl Draft {
         !self.findings.is_empty()
     }
 
-    /// Asks the external detectors about texts before they are redacted, if there are any; what they find is taken out of
-    /// whatever else goes into this draft.
+    /// Whether external detectors, or the model, are to be asked.
+    pub(crate) fn asks(&self, notary: &Notary) -> bool {
+        !notary.externals.is_empty(self.rules(notary).asks_model())
+    }
+
+    /// Asks the external detectors, and the model, about texts before they are redacted, if there are any; what they find is
+    /// taken out of whatever else goes into this draft.
     pub(crate) async fn check(&mut self, notary: &Notary, texts: Vec<String>) -> Result<(), Unchecked> {
-        notary.externals.check(texts, &notary.metrics, &mut self.checked).await
+        let model = self.rules(notary).asks_model();
+        notary.externals.check(texts, model, &notary.metrics, &mut self.checked).await
     }
 
     /// Takes over who failed in another draft.
@@ -510,8 +517,9 @@ impl Draft {
         if text.len() > 32 * chars_max {
             return "(too long)".to_owned();
         }
-        let redactor = notary.redactor.with(&self.checked.further);
-        let redacted = notary.remembering(|clean| redactor.label(text, clean));
+        let rules = self.rules(notary);
+        let redactor = rules.redactor.with(&self.checked.further);
+        let redacted = rules.remembering(|clean| redactor.label(text, clean));
         let counts = tabellion_detect::counts(&redacted.findings);
         self.count(&counts, &redacted.tokens, &external_counts(&redacted.findings));
         match redacted.text.char_indices().nth(chars_max) {
@@ -548,8 +556,9 @@ impl Draft {
     /// Redacts a body, in parts, and commits to each of them and to the whole.
     pub(crate) fn content(&mut self, notary: &Notary, body: Body<'_>, original: Commitment) {
         let started = Instant::now();
-        let redactor = notary.redactor.with(&self.checked.further);
-        let pieces = redact_split(notary, redactor, &body, &mut self.names).unwrap_or_else(|| {
+        let rules = self.rules(notary);
+        let redactor = rules.redactor.with(&self.checked.further);
+        let pieces = redact_split(&rules, redactor, &body, &mut self.names).unwrap_or_else(|| {
             let redactor = redactor.knowing(&self.names);
             let whole = redactor.json(&body.text, None).unwrap_or_else(|| redactor.text(&body.text));
             self.names.join(&whole.names);
@@ -620,26 +629,33 @@ struct Known {
 }
 
 impl Known {
-    fn find(notary: &Notary, side: Side, raw: &str, before: Option<&str>, earlier: Option<Hash>) -> Self {
-        let key = (side == Side::Request).then(|| notary.known_key(raw.as_bytes(), before, earlier));
+    fn find(
+        notary: &Notary,
+        rules: &Rules,
+        side: Side,
+        raw: &str,
+        before: Option<&str>,
+        earlier: Option<Hash>,
+    ) -> Self {
+        let key = (side == Side::Request).then(|| notary.known_key(rules, raw.as_bytes(), before, earlier));
         let part = key.and_then(|key| notary.lock_known().parts.get(&key).cloned());
         Self { key, part }
     }
 }
 
 impl<'a> Body<'a> {
-    pub(crate) fn read(notary: &Notary, dialect: Dialect, side: Side, text: Cow<'a, str>) -> Self {
+    pub(crate) fn read(notary: &Notary, rules: &Rules, dialect: Dialect, side: Side, text: Cow<'a, str>) -> Self {
         let (facts, split) = match side {
             Side::Request => read_request(dialect, &text),
             Side::Response => read_response(dialect, &text),
         };
         let mut known = Vec::with_capacity(split.parts.len());
         let mut before = None;
-        let remembers = notary.redactor.engine().remembers_names();
+        let remembers = rules.redactor.engine().remembers_names();
         let mut earlier = None;
         for span in &split.parts {
             let raw = &text[span.range.clone()];
-            let part = Known::find(notary, side, raw, before.replace(raw), earlier);
+            let part = Known::find(notary, rules, side, raw, before.replace(raw), earlier);
             earlier = part.key.filter(|_| remembers);
             known.push(part);
         }
@@ -647,7 +663,7 @@ impl<'a> Body<'a> {
         let frame = frame.and_then(|split| String::from_utf8(split.frame(text.as_bytes())).ok());
         let frame = frame.map(|frame| {
             // A frame has a zero byte and no part has one, so neither is taken for the other.
-            let known = Known::find(notary, side, &frame, None, earlier);
+            let known = Known::find(notary, rules, side, &frame, None, earlier);
             (frame, known)
         });
         Self { text, facts, split, frame, known }
@@ -658,8 +674,7 @@ impl<'a> Body<'a> {
     }
 
     /// The texts that external detectors are to look at: those in what is not known.
-    pub(crate) fn asked(&self, notary: &Notary) -> Vec<String> {
-        let redactor = &notary.redactor;
+    pub(crate) fn asked(&self, redactor: &Redactor) -> Vec<String> {
         self.asked_split(redactor)
             .or_else(|| redactor.asked_of_json(&self.text))
             .unwrap_or_else(|| redactor.asked(&self.text))
@@ -691,7 +706,7 @@ impl<'a> Body<'a> {
 
 /// `None` when the pieces do not fit each other: then the body is redacted as one. Each part is searched for the names of
 /// those before it, which `names` has and gets; the frame, which changes with every turn, for all of them.
-fn redact_split(notary: &Notary, redactor: Joined<'_>, body: &Body<'_>, names: &mut Names) -> Option<Pieces> {
+fn redact_split(rules: &Rules, redactor: Joined<'_>, body: &Body<'_>, names: &mut Names) -> Option<Pieces> {
     let (raw, seen) = body.frame.as_ref()?;
     let mut parts = Vec::with_capacity(body.split.parts.len());
     for (raw, said, seen) in body.parts() {
@@ -700,7 +715,7 @@ fn redact_split(notary: &Notary, redactor: Joined<'_>, body: &Body<'_>, names: &
         parts.push(piece);
     }
     let redact = |clean: &mut Clean| redactor.knowing(names).json_frame(raw, clean);
-    let frame = Piece::of(seen, || notary.remembering(redact))?;
+    let frame = Piece::of(seen, || rules.remembering(redact))?;
     let holes = frame.part.redacted.bytes().iter().filter(|&&byte| byte == 0).count();
     if holes != body.split.parts.len() {
         return None;
@@ -753,11 +768,16 @@ fn known(redacted: Redacted) -> KnownPart {
     KnownPart { redacted: ledger::Part::new(text.into_bytes()), findings, external, tokens, names }
 }
 
-/// How many findings are whose, of the external detectors.
+/// How many findings are whose, of the external detectors and the model.
 fn external_counts(findings: &[Found]) -> BTreeMap<String, u32> {
     let mut counts = BTreeMap::new();
-    for detector in findings.iter().filter_map(|found| found.recognizer.strip_prefix(RECOGNIZER)) {
-        *counts.entry(detector.to_owned()).or_insert(0) += 1;
+    let other = |found: &Found| {
+        let recognizer = &found.recognizer;
+        let name = recognizer.strip_prefix(external::RECOGNIZER).or_else(|| recognizer.strip_prefix(model::RECOGNIZER));
+        name.map(str::to_owned)
+    };
+    for detector in findings.iter().filter_map(other) {
+        *counts.entry(detector).or_insert(0) += 1;
     }
     counts
 }

@@ -428,9 +428,9 @@ impl Pipeline {
             _ => MALFORMED_ENCODING,
         })?;
         let notary = &self.notary;
-        let mut draft = Draft::new(Kind::Request, None);
+        let mut draft = Draft::of_exchange(Kind::Request, None, notary.rules_of(&target.upstream.name));
         let labels = Labels::of(head);
-        let prepared = Prepared::read(notary, dialect, Side::Request, readable);
+        let prepared = Prepared::read(notary, &draft, dialect, Side::Request, readable);
         if prepared.check(notary, &mut draft, || labels.texts(target)).await.is_err() {
             return Err(Rejected(NOT_CHECKED, Some(draft)));
         }
@@ -477,7 +477,8 @@ impl Pipeline {
     /// Records that a request was not passed on, and says so.
     async fn refuse(&self, head: &Parts, target: &Target<'_>, rejected: Rejected, reply: Reply) {
         let Rejected(Refusal(status, reason, message), unchecked) = rejected;
-        let mut request = Draft::new(Kind::Request, None);
+        let rules = self.notary.rules_of(&target.upstream.name);
+        let mut request = Draft::of_exchange(Kind::Request, None, rules.clone());
         let labels = Labels::of(head);
         // What nobody could check is not recorded, and that is all that the head says.
         let checked = match unchecked {
@@ -495,7 +496,7 @@ impl Pipeline {
         let why = if status == StatusCode::PAYLOAD_TOO_LARGE { Omitted::TooLarge } else { Omitted::Binary };
         request.omit(why, None);
         let (id, redacted) = (request.entry.id.clone(), request.redacted());
-        let mut response = Draft::new(Kind::Response, Some(&id));
+        let mut response = Draft::of_exchange(Kind::Response, Some(&id), rules);
         response.entry.upstream = Some(target.upstream.name.clone());
         response.entry.outcome = Some(Outcome::Refused);
         response.entry.status = Some(status.as_u16());
@@ -533,7 +534,8 @@ impl Pipeline {
         reason: &'static str,
         reply: Option<(Reply, Response<RelayBody>)>,
     ) {
-        let mut draft = Draft::new(Kind::Response, Some(&begun.id));
+        let rules = self.notary.rules_of(&target.upstream.name);
+        let mut draft = Draft::of_exchange(Kind::Response, Some(&begun.id), rules);
         draft.entry.upstream = Some(target.upstream.name.clone());
         draft.entry.outcome = Some(outcome);
         draft.entry.reason = Some(reason.into());
@@ -551,7 +553,8 @@ impl Pipeline {
     async fn answer(&self, target: &Target<'_>, mut begun: Begun, answer: Response<Incoming>, reply: Reply) {
         let (head, body) = answer.into_parts();
         let mut client = Client::new(&head, &begun, reply);
-        let mut draft = Draft::new(Kind::Response, Some(&begun.id));
+        let rules = self.notary.rules_of(&target.upstream.name);
+        let mut draft = Draft::of_exchange(Kind::Response, Some(&begun.id), rules);
         draft.know(std::mem::take(&mut begun.names));
         let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max, begun.seals);
 
@@ -585,7 +588,7 @@ impl Pipeline {
         draft.entry.reason = reason.map(str::to_owned);
         let takes_events = is_stream && encoding.is_none();
         let notary = &self.notary;
-        let prepared = Prepared::read(notary, begun.dialect, Side::Response, readable);
+        let prepared = Prepared::read(notary, &draft, begun.dialect, Side::Response, readable);
         draft.entry.usage = prepared
             .facts()
             .and_then(|facts| facts.usage)
@@ -777,12 +780,15 @@ enum Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    fn read(notary: &Notary, dialect: Dialect, side: Side, readable: Readable<'a>) -> Self {
+    fn read(notary: &Notary, draft: &Draft, dialect: Dialect, side: Side, readable: Readable<'a>) -> Self {
         match readable {
             Readable::Empty => Self::Omitted(Omitted::Empty),
             Readable::Binary => Self::Omitted(Omitted::Binary),
             Readable::TooLarge => Self::Omitted(Omitted::TooLarge),
-            Readable::Text(text) => Self::Body(apart(text.len(), || Box::new(Body::read(notary, dialect, side, text)))),
+            Readable::Text(text) => {
+                let rules = draft.rules(notary);
+                Self::Body(apart(text.len(), || Box::new(Body::read(notary, &rules, dialect, side, text))))
+            }
         }
     }
 
@@ -800,12 +806,12 @@ impl<'a> Prepared<'a> {
         draft: &mut Draft,
         labels: impl FnOnce() -> Vec<String>,
     ) -> Result<(), Unchecked> {
-        if !notary.asks() {
+        if !draft.asks(notary) {
             return Ok(());
         }
         let mut texts = labels();
         if let Self::Body(body) = self {
-            texts.extend(apart(body.bytes(), || body.asked(notary)));
+            texts.extend(apart(body.bytes(), || body.asked(&draft.rules(notary).redactor)));
         }
         draft.check(notary, texts).await
     }

@@ -20,15 +20,17 @@ use crate::anchor;
 use crate::api;
 use crate::config::{self, AtStart, Config, Fail, Protect, WitnessMode};
 use crate::custody;
+use crate::depth::Routes;
 use crate::external::Externals;
 use crate::failure::Failure;
 use crate::indexer;
 use crate::metrics::Metrics;
 use crate::mirror;
+use crate::model::Model;
 use crate::notary::{self, Draft, Notary};
 use crate::originals::Originals;
 use crate::pipeline::{Bounds, Guard, Pipeline};
-use crate::policy;
+use crate::presidio;
 use crate::secrets::{self, Secrets};
 use crate::witnesses::Clients;
 
@@ -72,7 +74,8 @@ impl Server {
         let anchors = config.anchor.iter().map(anchor::Settings::authority).collect::<Result<_, _>>()?;
         let metrics = Arc::new(Metrics::new());
         let mirror = mirror::continuous(config).await?;
-        let (notary, secrets) = open(config, metrics.clone())?;
+        let model = Model::load(&config.model)?;
+        let (notary, secrets) = open(config, metrics.clone(), model.clone())?;
         let interrupted = recover(config, &notary).await?;
         let desk = desk(config, &notary)?;
         desk.declare_policy(config).await?;
@@ -132,7 +135,9 @@ impl Server {
         let console_done = {
             let door = custody::Door { desk, local: Arc::new(secrets.local) };
             let for_owner = custody::router(door.clone());
-            let routes = api::router(&notary, door, console_keys, config);
+            let model = model.map(|model| (model, config.model.on_failure));
+            let presidio = presidio::router(config.gateway.request_bytes_max, config.presidio.depth, model);
+            let routes = api::router(&notary, door, console_keys, presidio, config);
             let serve = move |listener, tls, routes: axum::Router| {
                 let handler = move |request, peer| api::answer(routes.clone(), request, peer);
                 tokio::spawn(listen(listener, limits, tls, until_true(stopped.clone()), handler))
@@ -202,8 +207,8 @@ impl Server {
 }
 
 /// Opens the log for writing.
-fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
-    notary(config, open_ledger(config, &metrics)?, metrics)
+fn open(config: &Config, metrics: Arc<Metrics>, model: Option<Model>) -> Result<(Arc<Notary>, Secrets), Failure> {
+    notary(config, open_ledger(config, &metrics)?, metrics, model)
 }
 
 fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, LedgerError> {
@@ -221,14 +226,19 @@ fn open_ledger(config: &Config, metrics: &Arc<Metrics>) -> Result<Ledger, Ledger
     Ledger::open(&config.data, &config.keys(), options)
 }
 
-fn notary(config: &Config, ledger: Ledger, metrics: Arc<Metrics>) -> Result<(Arc<Notary>, Secrets), Failure> {
+fn notary(
+    config: &Config,
+    ledger: Ledger,
+    metrics: Arc<Metrics>,
+    model: Option<Model>,
+) -> Result<(Arc<Notary>, Secrets), Failure> {
     // Looked at first: opening makes a log's keys.
     let no_keyring_yet = secrets::has_no_keyring_yet(&config.keys())?;
     let secrets = Secrets::open(&config.keys())?;
     let originals = Originals::open(config, &config.keys(), no_keyring_yet, notary::known_key(&secrets))?;
-    let redactor = policy::redactor(&config.redaction.policy, &secrets)?;
-    let externals = Externals::new(&config.external, &metrics)?;
-    Ok((Arc::new(Notary::new(Arc::new(ledger), redactor, externals, &secrets, originals, metrics)), secrets))
+    let routes = Routes::new(config, &secrets)?;
+    let externals = Externals::new(config, model, &metrics)?;
+    Ok((Arc::new(Notary::new(Arc::new(ledger), routes, externals, &secrets, originals, metrics)), secrets))
 }
 
 /// Who records acts of custody, and knows those that the log has.
@@ -295,7 +305,8 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
     };
     // Whoever wrote it is gone, and somebody else may listen there by now.
     DiskStore::new(RealDisk::new(&config.data)).remove(ADDRESSES)?;
-    let (notary, _) = notary(config, ledger, metrics)?;
+    // An act of custody is redacted by rules alone, as it is without external detectors.
+    let (notary, _) = notary(config, ledger, metrics, None)?;
     recover(config, &notary).await?;
     let desk = desk(config, &notary)?;
     let recorded = match desk.declare_policy(config).await {

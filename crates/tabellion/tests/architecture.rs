@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Which of our crates each may name, in its normal dependencies.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("audit", &["evidence", "store"]),
     ("detect", &[]),
     ("evidence", &[]),
     ("external", &[]),
     ("gateway", &[]),
     ("ledger", &["evidence", "store"]),
+    ("model", &[]),
     ("page", &["evidence"]),
     ("search", &["evidence"]),
     ("standin", &[]),
     ("store", &[]),
     (
         "tabellion",
-        &["audit", "detect", "evidence", "external", "gateway", "ledger", "search", "standin", "store", "vault"],
+        &[
+            "audit", "detect", "evidence", "external", "gateway", "ledger", "model", "search", "standin", "store",
+            "vault",
+        ],
     ),
     ("vault", &["evidence"]),
 ];

@@ -470,7 +470,7 @@ impl<'a> Demo<'a> {
         self.stage.scene(5, "Finding it again").await?;
         let secrets = Secrets::existing(&self.log.config.keys())?
             .ok_or_else(|| Failure::internal("the keys are not where they should be"))?;
-        let redactor = policy::redactor(&self.log.config.redaction.policy, &secrets)?;
+        let redactor = policy::redactor(&self.log.config.redaction.policy, None, &secrets)?;
         let query = Query { limit: 4, ..Query::default() };
 
         self.stage.command(&format!("tabellion search --case {SUPPORT_CASE}"))?;

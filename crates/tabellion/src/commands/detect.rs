@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use tabellion_detect::{Context, Engine, Finding, Query, Set, Stream, convert_offsets};
+use tabellion_detect::{
+    Context, Depth, Engine, Finding, Further, Query, Redacted, Redactor, Set, Stream, convert_offsets,
+};
 
 use crate::cli::{DetectArgs, Format, Offsets, Recognizers, RedactArgs};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::model::Model;
 use crate::policy;
 use crate::secrets::Secrets;
 use crate::{Ended, said_no, ui};
@@ -41,15 +44,20 @@ struct FoundInLine<'a> {
 }
 
 pub(crate) fn detect(args: &DetectArgs) -> Ended {
+    let depth = args.depth.map(Depth::from);
     let engine = match (&args.policy, args.recognizers) {
-        (Some(policy), _) => policy::engine(policy)?,
-        (None, Recognizers::Default) => Engine::embedded(Set::Default),
-        (None, Recognizers::All) => Engine::embedded(Set::All),
+        (Some(policy), _) => policy::engine(policy, depth)?,
+        (None, Recognizers::Default) => policy::embedded(Set::Default, depth),
+        (None, Recognizers::All) => policy::embedded(Set::All, depth),
+    };
+    let model = match engine.depth() >= Depth::Model {
+        true => Some(model(&Config::load(args.config.as_deref(), None)?)?),
+        false => None,
     };
     if args.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return Err(Failure::usage("--threshold must be between 0.0 and 1.0"));
     }
-    let asking = Asking { engine: &engine, every: OnceLock::new(), threshold: args.threshold };
+    let asking = Asking { engine: &engine, depth, model, every: OnceLock::new(), threshold: args.threshold };
     let mut any = false;
     for input in inputs(&args.files) {
         let (name, mut input) = input?;
@@ -62,15 +70,39 @@ pub(crate) fn detect(args: &DetectArgs) -> Ended {
                 let line: Line = serde_json::from_str(&line).map_err(|_| {
                     Failure::usage(format!("{name}, line {}: not a JSON object with `id` and `text`", number + 1))
                 })?;
-                let findings = asking.line(&line);
+                let findings = asking.line(&line)?;
                 any |= !findings.is_empty();
                 ui::json(&FoundInLine { id: line.id, findings: described(&line.text, &findings, args) })?;
             }
         } else {
-            any |= whole(&engine, args, &name, &mut input)?;
+            any |= match asking.model {
+                // A model sees a text as a whole.
+                Some(_) => {
+                    let text = read_text(&name, &mut input)?;
+                    let query = Query { threshold: args.threshold, ..Query::default() };
+                    let findings = asking.analyze(asking.engine, &text, &query)?;
+                    for found in described(&text, &findings, args) {
+                        ui::json(&found)?;
+                    }
+                    !findings.is_empty()
+                }
+                None => whole(&engine, args, &name, &mut input)?,
+            };
         }
     }
     Ok(if any && args.fail { said_no() } else { ExitCode::SUCCESS })
+}
+
+/// The configured model.
+fn model(config: &Config) -> Result<Model, Failure> {
+    let model = Model::load(&config.model)?;
+    model.ok_or_else(|| {
+        Failure::usage("no model is configured").hint("name a configuration file that sets model.path, with --config")
+    })
+}
+
+fn asked(model: &Model, texts: &[&str]) -> Result<Vec<Vec<Finding>>, Failure> {
+    model.find_all(texts).map_err(|why| Failure::environment(format!("the model did not answer: {why}")))
 }
 
 /// So much of a file is read at once.
@@ -123,6 +155,8 @@ fn whole(engine: &Engine, args: &DetectArgs, name: &str, input: &mut dyn Read) -
 /// What lines may ask for.
 struct Asking<'a> {
     engine: &'a Engine,
+    depth: Option<Depth>,
+    model: Option<Model>,
     /// Every recognizer, for a line that names entities.
     every: OnceLock<Engine>,
     threshold: Option<f32>,
@@ -131,7 +165,7 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// Who names entities knows what may be there, as Presidio's callers do: every recognizer for them is used, and
     /// every score counts unless a threshold is given.
-    fn line(&self, line: &Line) -> Vec<Finding> {
+    fn line(&self, line: &Line) -> Result<Vec<Finding>, Failure> {
         let Some(entities) = &line.entities else {
             let query = Query {
                 threshold: self.threshold,
@@ -139,12 +173,24 @@ impl Asking<'_> {
                 context: Context::NONE,
                 entities: None,
             };
-            return self.engine.analyze(&line.text, &query);
+            return self.analyze(self.engine, &line.text, &query);
         };
         let entities: Vec<&str> = entities.iter().map(String::as_str).collect();
-        let engine = self.every.get_or_init(|| Engine::embedded(Set::All));
+        let engine = self.every.get_or_init(|| policy::embedded(Set::All, self.depth));
         let threshold = Some(self.threshold.unwrap_or(0.0));
-        engine.analyze(&line.text, &Query { threshold, entities: Some(&entities), ..Query::default() })
+        self.analyze(engine, &line.text, &Query { threshold, entities: Some(&entities), ..Query::default() })
+    }
+
+    /// What the engine finds, and the model if it is asked.
+    fn analyze(&self, engine: &Engine, text: &str, query: &Query<'_>) -> Result<Vec<Finding>, Failure> {
+        let findings = engine.analyze(text, query);
+        let Some(model) = &self.model else { return Ok(findings) };
+        let mut others = asked(model, &[text])?.pop().unwrap_or_default();
+        others.retain(|other| {
+            query.entities.is_none_or(|only| only.contains(&&*other.entity))
+                && query.threshold.is_none_or(|threshold| other.score >= threshold)
+        });
+        Ok(engine.joined(text, findings, &others))
     }
 }
 
@@ -180,16 +226,21 @@ fn described<'a>(text: &str, findings: &'a [Finding], args: &DetectArgs) -> Vec<
 
 pub(crate) fn redact(args: &RedactArgs) -> Ended {
     let config = Config::load(args.log.config.as_deref(), args.log.data.as_deref())?;
-    let engine = policy::engine(args.policy.as_deref().unwrap_or(&config.redaction.policy))?;
-    let redactor = policy::with_key(engine, &token_key(&config)?);
+    let depth = args.depth.map(Depth::from);
+    let engine = policy::engine(args.policy.as_deref().unwrap_or(&config.redaction.policy), depth)?;
+    let model = match engine.depth() >= Depth::Model {
+        true => Some(model(&config)?),
+        false => None,
+    };
+    let redactor = Redacting { redactor: policy::with_key(engine, &token_key(&config)?), model };
     for input in inputs(&args.files) {
         let (name, mut input) = input?;
         match args.format {
-            Format::Text => ui::raw(redactor.text(&read_text(&name, &mut input)?).text.as_bytes())?,
+            Format::Text => ui::raw(redactor.text(&read_text(&name, &mut input)?)?.text.as_bytes())?,
             Format::Json => {
                 let text = read_text(&name, &mut input)?;
                 let redacted =
-                    redactor.json(&text).ok_or_else(|| Failure::usage(format!("{name} is not a JSON text")))?;
+                    redactor.json(&text)?.ok_or_else(|| Failure::usage(format!("{name} is not a JSON text")))?;
                 ui::raw(redacted.text.as_bytes())?;
             }
             Format::Jsonl => {
@@ -200,7 +251,7 @@ pub(crate) fn redact(args: &RedactArgs) -> Ended {
                         continue;
                     }
                     let redacted = redactor
-                        .json(&line)
+                        .json(&line)?
                         .ok_or_else(|| Failure::usage(format!("{name}, line {}: not a JSON text", number + 1)))?;
                     ui::result(redacted.text)?;
                 }
@@ -208,6 +259,35 @@ pub(crate) fn redact(args: &RedactArgs) -> Ended {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Redacts, with what the model finds if there is one.
+struct Redacting {
+    redactor: Redactor,
+    model: Option<Model>,
+}
+
+impl Redacting {
+    fn text(&self, text: &str) -> Result<Redacted, Failure> {
+        let Some(model) = &self.model else { return Ok(self.redactor.text(text)) };
+        Ok(self.redactor.with(&found(model, &self.redactor.asked(text))?).text(text))
+    }
+
+    /// `None` when it is no JSON text.
+    fn json(&self, text: &str) -> Result<Option<Redacted>, Failure> {
+        let Some(model) = &self.model else { return Ok(self.redactor.json(text)) };
+        let Some(texts) = self.redactor.asked_of_json(text) else { return Ok(None) };
+        Ok(self.redactor.with(&found(model, &texts)?).json(text, None))
+    }
+}
+
+fn found(model: &Model, texts: &[String]) -> Result<Further, Failure> {
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut further = Further::default();
+    for (text, found) in texts.iter().zip(asked(model, &texts)?) {
+        further.add(text, found);
+    }
+    Ok(further)
 }
 
 /// The token key of the log, so that the same value has the same token there and here; without a log, one for this run.

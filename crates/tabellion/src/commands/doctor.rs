@@ -15,6 +15,7 @@ use crate::cli::DoctorArgs;
 use crate::config::{Config, Protect};
 use crate::failure::{Failure, Fault};
 use crate::mirror::Target;
+use crate::model::Model;
 use crate::{Ended, policy, ui};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,10 +39,16 @@ const ROOM_BYTES_MIN: u64 = 1 << 30;
 pub(crate) fn run(args: &DoctorArgs) -> Ended {
     let config = Config::load(args.log.config.as_deref(), args.log.data.as_deref())?;
     let mut lines = vec![line("configuration", State::Ok, "it can be read, and nothing in it is unknown")];
-    lines.push(match policy::engine(&config.redaction.policy) {
+    lines.push(match policy::engine(&config.redaction.policy, None) {
         Ok(_) => line("redaction.policy", State::Ok, format!("{} can be used", config.redaction.policy)),
         Err(failure) => line("redaction.policy", State::Failed, failure.to_string().replace('\n', "; ")),
     });
+    if config.model.is_configured() {
+        lines.push(match Model::load(&config.model) {
+            Ok(_) => line("model.path", State::Ok, "there is a model, and it answers"),
+            Err(failure) => line("model.path", State::Failed, failure.to_string().replace('\n', "; ")),
+        });
+    }
     lines.extend(data(&config));
     lines.extend(keys(&config));
     lines.push(log(&config));

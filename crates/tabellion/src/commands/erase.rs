@@ -101,7 +101,7 @@ fn select(args: &EraseArgs, log: &Log) -> Result<Selected, Failure> {
                 Failure::environment("the token key is not here")
                     .hint("--subject needs token.key from the keys directory")
             })?;
-            let tokens = policy::redactor(&log.config.redaction.policy, &secrets)?.subject_tokens(subject);
+            let tokens = policy::redactor(&log.config.redaction.policy, None, &secrets)?.subject_tokens(subject);
             if tokens.is_empty() {
                 return Err(Failure::evidence("no recognizer takes this value for personal data, so it has no token"));
             }

@@ -44,7 +44,7 @@ pub(crate) fn find(log: &Log, query: &Query) -> Result<Vec<Hit>, Failure> {
 /// A text as the log has it.
 pub(crate) fn redacted(log: &Log, text: &str) -> Result<String, Failure> {
     Ok(match Secrets::existing(&log.config.keys())? {
-        Some(secrets) => policy::redactor(&log.config.redaction.policy, &secrets)?.text(text).text,
+        Some(secrets) => policy::redactor(&log.config.redaction.policy, None, &secrets)?.text(text).text,
         None => text.to_owned(),
     })
 }
@@ -52,7 +52,7 @@ pub(crate) fn redacted(log: &Log, text: &str) -> Result<String, Failure> {
 /// What the arguments ask for; `None` when nothing can match. What the log holds redacted is redacted here too.
 fn query(args: &SearchArgs, log: &Log) -> Result<Option<Query>, Failure> {
     let secrets = Secrets::existing(&log.config.keys())?;
-    let redactor = secrets.map(|secrets| policy::redactor(&log.config.redaction.policy, &secrets)).transpose()?;
+    let redactor = secrets.map(|secrets| policy::redactor(&log.config.redaction.policy, None, &secrets)).transpose()?;
     let redacted = |text: &Option<String>| {
         text.as_ref().map(|text| match &redactor {
             Some(redactor) => redactor.text(text).text,

@@ -9,6 +9,8 @@ use tabellion_detect::{Context, Engine, Finding};
 
 use super::ad_hoc::{self, AdHoc, Expression};
 use super::{Characters, Refusal, catalog, truthy};
+use crate::config::OnFailure;
+use crate::model::Model;
 
 /// What context adds in the engine, and what a score with context is at least.
 const CONTEXT_RAISE: f64 = 0.35;
@@ -85,13 +87,14 @@ pub(super) struct Why {
     pub(super) flags: Option<i64>,
 }
 
-pub(super) fn answer(engine: &Engine, body: &Value) -> Result<Answer, Refusal> {
+pub(super) fn answer(engine: &Engine, model: Option<&(Model, OnFailure)>, body: &Value) -> Result<Answer, Refusal> {
     let question = Question::read(body)?;
-    let entities = question.served(engine)?;
+    let entities = question.served(engine, model.is_some())?;
+    let others = question.others(model)?;
     let deadline = Instant::now() + EXPRESSIONS_TIME_MAX;
     let mut answers = Vec::with_capacity(question.texts.len());
-    for text in &question.texts {
-        answers.push(question.answer(engine, &entities, text, deadline)?);
+    for (text, others) in question.texts.iter().zip(others) {
+        answers.push(question.answer(engine, &entities, text, &others, deadline)?);
     }
     Ok(if question.batch { Answer::Batch(answers) } else { Answer::One(answers.pop().unwrap_or_default()) })
 }
@@ -164,16 +167,39 @@ impl<'r> Question<'r> {
     /// The entities that the engine is asked for. Those asked for by name are found in every language: to leave one out
     /// in silence would be to leave it in the text. One that nobody can find is left out, as Presidio does, unless it is
     /// the only one.
-    fn served<'e>(&self, engine: &'e Engine) -> Result<Vec<&'e str>, Refusal> {
+    fn served<'e>(&self, engine: &'e Engine, model: bool) -> Result<Vec<&'e str>, Refusal> {
         let Some(asked) = &self.entities else { return Ok(catalog::by_default(engine, self.language)) };
         let found: Vec<&str> = engine.entities().into_iter().filter(|entity| asked.contains(entity)).collect();
-        if found.is_empty() && !self.ad_hoc.iter().any(|own| asked.contains(&own.entity)) {
+        // What a model may find, nobody knows before.
+        if found.is_empty() && !model && !self.ad_hoc.iter().any(|own| asked.contains(&own.entity)) {
             return Err(catalog::none_to_serve());
         }
         Ok(found)
     }
 
-    fn answer(&self, engine: &Engine, entities: &[&str], text: &str, deadline: Instant) -> Result<Vec<Found>, Refusal> {
+    /// What the model finds in each text, of what is asked for.
+    fn others(&self, model: Option<&(Model, OnFailure)>) -> Result<Vec<Vec<Finding>>, Refusal> {
+        let nothing = || vec![Vec::new(); self.texts.len()];
+        let Some((model, on_failure)) = model else { return Ok(nothing()) };
+        let mut found = match (model.find_all(&self.texts), on_failure) {
+            (Ok(found), _) => found,
+            (Err(_), OnFailure::Continue) => nothing(),
+            (Err(_), OnFailure::Refuse) => return Err(Refusal::failed("The model did not answer")),
+        };
+        for found in &mut found {
+            found.retain(|f| self.entities.as_ref().is_none_or(|asked| asked.contains(&&*f.entity)));
+        }
+        Ok(found)
+    }
+
+    fn answer(
+        &self,
+        engine: &Engine,
+        entities: &[&str],
+        text: &str,
+        others: &[Finding],
+        deadline: Instant,
+    ) -> Result<Vec<Found>, Refusal> {
         let before = self.context.join(" ");
         let query = tabellion_detect::Query {
             context: Context { key: None, before: (!before.is_empty()).then_some(&*before) },
@@ -185,7 +211,7 @@ impl<'r> Question<'r> {
                 Some(_) => None,
             },
         };
-        let mut hits: Vec<Hit> = Vec::new();
+        let mut hits: Vec<Hit> = others.iter().map(hit).collect();
         if !entities.is_empty() {
             hits.extend(engine.analyze(text, &query).iter().map(hit).filter(|hit| hit.score >= self.threshold));
         }

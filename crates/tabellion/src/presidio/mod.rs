@@ -24,17 +24,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tabellion_detect::{Engine, Set};
+use tabellion_detect::{Depth, Engine, Set};
 use tokio::sync::Semaphore;
+
+use crate::config::OnFailure;
+use crate::model::Model;
+use crate::policy;
 
 /// What Werkzeug says of a body that is not JSON.
 const NOT_UNDERSTOOD: &str = "The browser (or proxy) sent a request that this server could not understand.";
 const NOT_JSON: &str = "Did not attempt to load JSON data because the request Content-Type was not 'application/json'.";
 
-/// The API, for requests of at most so many bytes.
-pub(crate) fn router(body_bytes_max: usize) -> Router {
+/// The API, for requests of at most so many bytes, at a depth; at that of the model with the model.
+pub(crate) fn router(body_bytes_max: usize, depth: Depth, model: Option<(Model, OnFailure)>) -> Router {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let facade = Arc::new(Facade { engine: OnceLock::new(), turns: Arc::new(Semaphore::new(cores)) });
+    let model = model.filter(|_| depth >= Depth::Model);
+    let facade = Arc::new(Facade { depth, model, engine: OnceLock::new(), turns: Arc::new(Semaphore::new(cores)) });
     Router::new()
         .route("/health", get(|| async { "Presidio Analyzer service is up" }))
         .route("/analyze", post(analyze_texts))
@@ -49,6 +54,8 @@ pub(crate) fn router(body_bytes_max: usize) -> Router {
 }
 
 struct Facade {
+    depth: Depth,
+    model: Option<(Model, OnFailure)>,
     /// With the rules of every country, since any may be asked for. Compiled when somebody first asks.
     engine: OnceLock<Engine>,
     /// Work is done on other threads than the server's, as many at once as there are cores.
@@ -57,7 +64,7 @@ struct Facade {
 
 impl Facade {
     fn engine(&self) -> &Engine {
-        self.engine.get_or_init(|| Engine::embedded(Set::All))
+        self.engine.get_or_init(|| policy::embedded(Set::All, Some(self.depth)))
     }
 }
 
@@ -153,7 +160,8 @@ async fn supported_entities(
 }
 
 async fn analyze_texts(State(facade): State<Arc<Facade>>, Body(body): Body) -> Result<Response, Refusal> {
-    work(facade, move |engine| analyze::answer(engine, &body)).await
+    let model = facade.model.clone();
+    work(facade, move |engine| analyze::answer(engine, model.as_ref(), &body)).await
 }
 
 async fn anonymize_text(State(facade): State<Arc<Facade>>, Body(body): Body) -> Result<Response, Refusal> {
