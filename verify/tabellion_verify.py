@@ -1468,6 +1468,7 @@ class Custody:
                 signature = b""
             statement = act["statement"].encode()
             good = good and len(signature) == 64 and ed25519_verify(key["public"], statement, signature)
+            good = good and bytes([*signature[:31], signature[31] & 0x7F]) not in WEAK
         return {"request": number, "key": name, "expires": until, "good": good}
 
     def check_approval(self, entry, kind, act, time, problem):

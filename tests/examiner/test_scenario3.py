@@ -166,9 +166,15 @@ def test_an_examiner_proves_it_without_tabellion_and_without_a_network(house, tm
             cwd=home, capture_output=True, text=True,
         )
         assert done.returncode == 0, done.stderr
+        # Giving a salt out is a look, and on the record.
+        looked = subprocess.run(
+            [TABELLION, "reveal", disputed, *flag, "--salt", "--reason", "file 77", "--data", "data"],
+            cwd=home, capture_output=True, text=True,
+        )
+        assert looked.returncode == 0, looked.stderr
         exact[side] = (
-            re.search(r"commitment ([0-9a-f]{64})", done.stderr)[1],
-            re.search(r"salt +([0-9a-f]{64})", done.stderr)[1],
+            re.search(r"commitment ([0-9a-f]{64})", looked.stderr)[1],
+            re.search(r"salt +([0-9a-f]{64})", looked.stdout)[1],
         )
 
     # The examiner's machine: a directory with what was handed over, and what every such machine has.

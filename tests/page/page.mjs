@@ -47,7 +47,7 @@ async function give(page, path) {
 const page = await open(index, { viewport: { width: 1100, height: 1400 } });
 await settled(page);
 assert.equal(await state(page), "verified", await page.textContent("#problems"));
-const own = ["files", "checkpoint", "exchanges", "content", "custody", "graph", "receipts", "cosignatures", "older", "existed", "not-before", "completeness", "export"];
+const own = ["files", "checkpoint", "exchanges", "content", "custody", "graph", "rules", "receipts", "cosignatures", "older", "existed", "not-before", "completeness", "export"];
 assert.equal(await page.textContent("#word"), "Agrees with itself");
 assert.deepEqual(await codes(page, "proved"), own);
 assert.ok((await codes(page, "unchecked")).includes("key"), "it must say that the key is the bundle's own");

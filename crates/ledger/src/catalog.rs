@@ -75,28 +75,15 @@ impl Catalog {
     }
 
     fn reset(&self) -> Result<(), LedgerError> {
-        self.db.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS sealed; DROP TABLE IF EXISTS exchange;
-             DROP TABLE IF EXISTS custody; DROP TABLE IF EXISTS position;
-             CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
-                 length INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE TABLE sealed(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
-                 length INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
-             CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
-             CREATE TABLE custody(entry INTEGER PRIMARY KEY, kind TEXT NOT NULL);
-             CREATE TABLE position(size INTEGER NOT NULL, root BLOB NOT NULL);
-             PRAGMA user_version = {VERSION};
-             COMMIT;"
-        ))?;
+        self.db.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", tables()))?;
         Ok(())
     }
 
     /// Takes in what the log has published since. Any process may do it.
     pub fn catch_up(&mut self, reader: &Reader) -> Result<(), LedgerError> {
         let checkpoint = reader.checkpoint()?;
-        if let Some((size, _)) = self.position()?
+        let position = self.position()?;
+        if let Some((size, _)) = position
             && size > checkpoint.size
             && reader.root(checkpoint.size, size).is_ok_and(|root| root == checkpoint.root)
         {
@@ -104,17 +91,34 @@ impl Catalog {
             // about to put one in its place.
             return Ok(());
         }
-        self.catch_up_to(reader, checkpoint.size)
+        self.catch_up_from(position, reader, checkpoint.size)
     }
 
-    /// Takes in what a log that has been integrated up to `size` has.
-    pub(crate) fn catch_up_to(&mut self, reader: &Reader, end: u64) -> Result<(), LedgerError> {
-        let mut from = self.position()?;
+    /// Takes in what a log that has been integrated up to `size` has. Only the process that writes it knows that.
+    pub(crate) fn catch_up_to(&mut self, reader: &Reader, size: u64) -> Result<(), LedgerError> {
+        loop {
+            let position = self.position()?;
+            self.catch_up_from(position, reader, size)?;
+            // Somebody else may have been at it.
+            if self.position()?.map_or(0, |(at, _)| at) >= size {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Brings the catalog from a position to `end`; leaves it to others once they have moved it on.
+    fn catch_up_from(&mut self, position: Option<(u64, Hash)>, reader: &Reader, end: u64) -> Result<(), LedgerError> {
+        let mut from = position;
         // A catalog of another log, or of one that was rolled back, is of no use.
         if let Some((size, root)) = from
             && (size > end || reader.root(size, end)? != root)
         {
-            self.reset()?;
+            let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            if position_of(&transaction)? != position {
+                return Ok(());
+            }
+            transaction.execute_batch(&tables())?;
+            transaction.commit()?;
             from = None;
         }
         let mut from = from.map_or(0, |(size, _)| size);
@@ -128,6 +132,9 @@ impl Catalog {
         while from < end {
             let until = ((from / tile::WIDTH + BUNDLES_PER_COMMIT) * tile::WIDTH).min(end);
             let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            if position_of(&transaction)?.map_or(0, |(size, _)| size) != from {
+                return Ok(());
+            }
             let mut noted = Noted::default();
             for number in from / tile::WIDTH..until.div_ceil(tile::WIDTH) {
                 let entries = reader.entries(number, end)?;
@@ -159,7 +166,7 @@ impl Catalog {
     /// already, nothing. False when it has not come as far as the news begin.
     pub(crate) fn advance(&mut self, news: &mut News, size: u64, root: Hash) -> Result<bool, LedgerError> {
         let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        if position(&transaction)?.map_or(0, |(size, _)| size) != news.first {
+        if position_of(&transaction)?.map_or(0, |(size, _)| size) != news.first {
             return Ok(false);
         }
         news.noted.note(&transaction)?;
@@ -178,7 +185,7 @@ impl Catalog {
 
     /// How far the catalog has come, and the log's root there.
     pub fn position(&self) -> Result<Option<(u64, Hash)>, LedgerError> {
-        position(&self.db)
+        position_of(&self.db)
     }
 
     /// Which of these parts are stored.
@@ -372,6 +379,23 @@ impl News {
     }
 }
 
+/// Makes the tables, empty.
+fn tables() -> String {
+    format!(
+        "DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS sealed; DROP TABLE IF EXISTS exchange;
+         DROP TABLE IF EXISTS custody; DROP TABLE IF EXISTS position;
+         CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+             length INTEGER NOT NULL) WITHOUT ROWID;
+         CREATE TABLE sealed(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+             length INTEGER NOT NULL) WITHOUT ROWID;
+         CREATE TABLE exchange(id TEXT PRIMARY KEY, request INTEGER, response INTEGER) WITHOUT ROWID;
+         CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
+         CREATE TABLE custody(entry INTEGER PRIMARY KEY, kind TEXT NOT NULL);
+         CREATE TABLE position(size INTEGER NOT NULL, root BLOB NOT NULL);
+         PRAGMA user_version = {VERSION};"
+    )
+}
+
 fn exchange_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Exchange> {
     let index = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(|index| index as u64));
     Ok(Exchange { id: row.get(0)?, request: index(1)?, response: index(2)? })
@@ -439,7 +463,7 @@ impl<'db> Parts<'db> {
     }
 }
 
-fn position(db: &Connection) -> Result<Option<(u64, Hash)>, LedgerError> {
+fn position_of(db: &Connection) -> Result<Option<(u64, Hash)>, LedgerError> {
     let mut statement = db.prepare_cached("SELECT size, root FROM position")?;
     Ok(statement.query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, Hash(row.get(1)?)))).optional()?)
 }

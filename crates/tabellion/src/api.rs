@@ -14,8 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use tabellion_evidence::custody::{Right, Said};
-use tabellion_evidence::entry::Entry;
-use tabellion_evidence::scan;
+use tabellion_evidence::entry::{Entry, Kind};
 use tabellion_evidence::tile::{ENTRY_BYTES_MAX, TileId, parse_entries_path};
 use tabellion_ledger::{Append, AppendError};
 
@@ -136,12 +135,10 @@ async fn metrics(State(notary): State<Arc<Notary>>) -> Response {
 }
 
 /// Whether an entry would be an act of custody, or name a key: only what was judged may be one, because the next start
-/// believes it.
+/// believes it; or whether it would speak of an exchange, which might be another's.
 fn is_act(entry: &[u8]) -> bool {
-    match scan::facts(entry) {
-        Some((facts, _)) => facts.custody.is_some(),
-        None => Entry::parse(entry).is_ok_and(|entry| Said::of(&entry).is_some()),
-    }
+    Entry::parse(entry)
+        .is_ok_and(|entry| matches!(entry.kind, Kind::Request | Kind::Response) || Said::of(&entry).is_some())
 }
 
 /// Appends the body as an entry, as it is; answers with its index once it is durable.

@@ -343,6 +343,12 @@ fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unre
             if erase.entries.is_empty() || erase.entries.iter().any(|&(_, last)| last >= size) {
                 return Err(Unrecorded::Malformed("the published log has no such entry"));
             }
+            let ordered = erase.entries.iter().all(|(first, last)| first <= last)
+                && erase.entries.windows(2).all(|pair| pair[0].1 < pair[1].0);
+            if !ordered {
+                return Err(Unrecorded::Malformed("entries are named in ranges, ascending, each once"));
+            }
+            let about_persons = state.holds().values().any(|hold| !hold.tokens.is_empty());
             let mut asked = BTreeSet::new();
             for index in erase.entries.iter().flat_map(|&(first, last)| first..=last) {
                 let entry = Entry::parse(&ledger.reader().entry(index, size).map_err(log_failed)?);
@@ -357,6 +363,11 @@ fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unre
                 let catalog = ledger.catalog();
                 let exchange = catalog.exchange(&exchange).map_err(log_failed)?;
                 let exchange = exchange.ok_or(Unrecorded::Malformed("the published log has no such exchange"))?;
+                if exchange.response.is_none() && about_persons {
+                    return Err(Unrecorded::Malformed(
+                        "it names an exchange whose answer is not published, and may be held",
+                    ));
+                }
                 let held = chains::held_by(ledger.reader(), &catalog, state, &exchange).map_err(Unrecorded::Log)?;
                 if let Some(hold) = held {
                     return Err(Unrecorded::Held { exchange: exchange.id, hold });
@@ -402,7 +413,7 @@ impl Desk {
     pub(crate) async fn perform(&self, act: &Act, who: &Who) -> Result<Recorded, Unrecorded> {
         let mut draft = act.draft(&self.notary, who)?;
         let mut state = self.access.state.write().await;
-        permit(&self.notary, &state, &act.what)?;
+        tokio::task::block_in_place(|| permit(&self.notary, &state, &act.what))?;
         if let (Kind::Approve, Some(key)) = (&draft.entry.kind, &draft.entry.key) {
             // Whoever signed it, whoever brought it.
             draft.entry.actor = state.keys().get(key).map(|key| key.holder.clone());
@@ -581,7 +592,9 @@ async fn take(
     let Ok(act) = act else {
         return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
     };
-    match door.desk.perform(&act, &who).await {
+    // Whoever asked may go away; what was begun is done to its end.
+    let performed = tokio::spawn(async move { door.desk.perform(&act, &who).await }).await;
+    match performed.unwrap_or_else(|_| Err(Unrecorded::Log(Failure::internal("an act of custody broke off")))) {
         Ok(recorded) => Json(recorded).into_response(),
         Err(Unrecorded::Malformed(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
         Err(Unrecorded::Against(fault)) => {

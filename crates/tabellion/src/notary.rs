@@ -283,17 +283,30 @@ impl Notary {
             sealing = Some(sealed);
         }
         let sealed = sealing.as_mut().map(|sealing| std::mem::take(&mut sealing.payloads)).unwrap_or_default();
-        let (bytes, number_at) = match entry.to_bytes_unnumbered() {
-            Ok((bytes, at)) if bytes.len() <= ENTRY_BYTES_ROOMY => (bytes, at),
+        let written = match entry.to_bytes_unnumbered() {
+            Ok((bytes, at)) if bytes.len() <= ENTRY_BYTES_ROOMY => Ok((bytes, at)),
             _ => {
                 parts.push(move_lists(&mut entry));
-                entry.to_bytes_unnumbered().map_err(|_| AppendError::TooLong)?
+                entry.to_bytes_unnumbered().map_err(|_| AppendError::TooLong)
             }
         };
-        let index = self.ledger.append_numbered(Append { entry: bytes, parts, sealed }, number_at).await?;
-        if let Some(sealing) = sealing {
-            self.originals.appended(sealing);
-        }
+        let appended = match written {
+            Ok((bytes, number_at)) => {
+                self.ledger.append_numbered(Append { entry: bytes, parts, sealed }, number_at).await
+            }
+            Err(error) => Err(error),
+        };
+        let index = match (appended, sealing) {
+            (Ok(index), Some(sealing)) => {
+                self.originals.appended(&entry.id, sealing);
+                index
+            }
+            (Err(error), Some(_)) => {
+                self.originals.not_appended(&entry.id, error).await;
+                return Err(error);
+            }
+            (appended, None) => appended?,
+        };
         *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.metrics.append_seconds(started.elapsed());
         if !fresh.is_empty() {

@@ -154,8 +154,18 @@ impl Originals {
         Ok((sealing, kept))
     }
 
+    /// Forgets what was sealed for an entry that the log did not take. If it may have taken it, the next start finds out.
+    pub(crate) async fn not_appended(&self, entry: &str, error: AppendError) {
+        if !matches!(error, AppendError::Stopped | AppendError::Closed)
+            && let Err(error) = self.keyring.release(entry).await
+        {
+            tracing::warn!(%error, "the keyring keeps keys of an entry that was not recorded, until the next start");
+        }
+    }
+
     /// Remembers pieces that the log has by now.
-    pub(crate) fn appended(&self, sealing: Sealing) {
+    pub(crate) fn appended(&self, entry: &str, sealing: Sealing) {
+        self.keyring.appended(entry);
         let mut known = self.lock_known();
         for (key, name) in sealing.fresh {
             known.put(key, name);

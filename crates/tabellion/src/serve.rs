@@ -48,6 +48,7 @@ pub(crate) struct Server {
     /// What keeps the record complete beside the exchanges.
     keepers: Vec<tokio::task::JoinHandle<()>>,
     notary: Arc<Notary>,
+    access: Arc<Access>,
     data: PathBuf,
 }
 
@@ -133,7 +134,7 @@ impl Server {
             tokio::spawn(listen(gateway, limits, gateway_tls.clone(), stop, handler))
         };
         let console_done = {
-            let door = custody::Door { desk, local: Arc::new(secrets.local) };
+            let door = custody::Door { desk: desk.clone(), local: Arc::new(secrets.local) };
             let for_owner = custody::router(door.clone());
             let model = model.map(|model| (model, config.model.on_failure));
             let presidio = presidio::router(config.gateway.request_bytes_max, config.presidio.depth, model);
@@ -168,9 +169,19 @@ impl Server {
         if config.ledger.heartbeat_s > 0 {
             keepers.push(tokio::spawn(beat(notary.clone(), Duration::from_secs(config.ledger.heartbeat_s))));
         }
-        let data = config.data.clone();
-        let server =
-            Self { gateway: addresses.0, console: addresses.1, urls, log, stop, running, keepers, notary, data };
+        let (data, access) = (config.data.clone(), desk.access);
+        let server = Self {
+            gateway: addresses.0,
+            console: addresses.1,
+            urls,
+            log,
+            stop,
+            running,
+            keepers,
+            notary,
+            access,
+            data,
+        };
         server.announce()?;
         Ok(server)
     }
@@ -189,6 +200,8 @@ impl Server {
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stop.send_replace(true);
         let _ = self.running.await;
+        // Acts of custody that were begun are done to their end, whoever asked for them.
+        let _acts = self.access.state.write().await;
         let _ = DiskStore::new(RealDisk::new(&self.data)).remove(ADDRESSES);
         for keeper in &self.keepers {
             keeper.abort();

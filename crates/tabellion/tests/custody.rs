@@ -282,8 +282,14 @@ fn every_role_does_what_it_may_and_nothing_else() {
     let lift = json!({"hold_lift": {"hold": held["hold"]}});
     let answer = act(&server, &officer.0, lift);
     assert_eq!((answer.status, answer.text().contains("approval-missing")), (409, true), "{}", answer.text());
-    let chain = Request::get("/api/v1/cases/C-officer/custody").header("x-tabellion-key", &officer.0);
-    let chain: Value = serde_json::from_str(&chain.send(server.console).text()).unwrap();
+    // What was just done is durable, and published a moment later.
+    let chain = || -> Value {
+        let chain = Request::get("/api/v1/cases/C-officer/custody").header("x-tabellion-key", &officer.0);
+        serde_json::from_str(&chain.send(server.console).text()).unwrap()
+    };
+    let chain = eventually("the whole chain", || {
+        Some(chain()).filter(|chain| chain["custody"].as_array().is_some_and(|links| links.len() == 3))
+    });
     let links: Vec<&Value> = chain["custody"].as_array().unwrap().iter().collect();
     let kinds: Vec<&str> = links.iter().map(|link| link["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["custody.hold.place", "case.open", "case.close"]);

@@ -76,6 +76,8 @@ enum Request {
     Keep(String, Vec<Piece>, oneshot::Sender<Result<(), VaultError>>),
     /// Whether everything is to be written anew, because what was destroyed before is not known any more.
     Erase(Vec<String>, bool, oneshot::Sender<Result<Erased, VaultError>>),
+    /// The entry will not be appended.
+    Release(String, oneshot::Sender<Result<(), VaultError>>),
     Settle(u64, oneshot::Sender<Result<(), VaultError>>),
     Stop,
 }
@@ -86,6 +88,14 @@ pub struct Keyring {
     requests: mpsc::Sender<Request>,
     thread: Mutex<Option<JoinHandle<()>>>,
     unsettled: Unsettled,
+    under_way: UnderWay,
+}
+
+/// Entries whose pieces are kept, or about to be, and that the log may or may not get.
+type UnderWay = Arc<Mutex<BTreeSet<String>>>;
+
+fn lock_set(under_way: &UnderWay) -> MutexGuard<'_, BTreeSet<String>> {
+    under_way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Keyring {
@@ -104,12 +114,14 @@ impl Keyring {
         })?;
         let salts = Arc::new(Mutex::new(Salts::new(readable(&path)?)));
         let (requests, taken) = mpsc::channel();
-        let writer = Writer { db, path, salts: salts.clone(), failed: false };
+        let under_way = UnderWay::default();
+        let writer =
+            Writer { db, path, salts: salts.clone(), failed: false, owes: false, under_way: under_way.clone() };
         let thread = std::thread::Builder::new()
             .name("keyring".to_owned())
             .spawn(move || writer.run(&taken))
             .map_err(VaultError::Disk)?;
-        Ok(Self { salts, requests, thread: Mutex::new(Some(thread)), unsettled })
+        Ok(Self { salts, requests, thread: Mutex::new(Some(thread)), unsettled, under_way })
     }
 
     /// The key that a new entry's salts follow from; `None` if the entry was erased.
@@ -122,13 +134,15 @@ impl Keyring {
         self.unsettled
     }
 
-    /// Makes it durable that an entry names pieces, with the headers of the new ones. Before the entry is appended.
+    /// Makes it durable that an entry names pieces, with the headers of the new ones. Before the entry is appended, which
+    /// [`Keyring::appended`] says, or [`Keyring::release`] that it will not be.
     ///
     /// # Errors
     ///
     /// [`VaultError::Gone`] when a known piece was erased since: seal it anew.
     pub async fn keep(&self, entry: &str, pieces: Vec<Piece>) -> Result<(), VaultError> {
         let (reply, answer) = oneshot::channel();
+        lock_set(&self.under_way).insert(entry.to_owned());
         self.send(Request::Keep(entry.to_owned(), pieces, reply))?;
         answer.await.unwrap_or(Err(VaultError::Stopped))
     }
@@ -158,8 +172,24 @@ impl Keyring {
         answer.await.unwrap_or(Err(VaultError::Stopped))
     }
 
-    /// Notes that the erasures in the first `size` entries of the log are carried out. Everything that was kept before
-    /// `size` was read from the log counts as named from now on.
+    /// Notes that the log has an entry whose pieces were kept.
+    pub fn appended(&self, entry: &str) {
+        lock_set(&self.under_way).remove(entry);
+    }
+
+    /// Forgets what was kept for an entry that the log will not have.
+    pub async fn release(&self, entry: &str) -> Result<(), VaultError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Release(entry.to_owned(), reply))?;
+        let released = answer.await.unwrap_or(Err(VaultError::Stopped));
+        if released.is_ok() {
+            self.appended(entry);
+        }
+        released
+    }
+
+    /// Notes that the erasures in the first `size` entries of the log are carried out, unless one failed. What was kept
+    /// counts as named from now on, but for what is still under way.
     pub async fn settle(&self, size: u64) -> Result<(), VaultError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Settle(size, reply))?;
@@ -289,6 +319,9 @@ struct Writer {
     salts: Arc<Mutex<Salts>>,
     /// A commit failed, so nobody knows what the disk holds.
     failed: bool,
+    /// An erasure is on the record that was not carried out: the next start has to find it.
+    owes: bool,
+    under_way: UnderWay,
 }
 
 type Reply = oneshot::Sender<Result<(), VaultError>>;
@@ -312,7 +345,12 @@ impl Writer {
                     self.keep(group);
                 }
                 // Whoever asked may be gone; it is done all the same.
-                Request::Erase(entries, anew, reply) => drop(reply.send(self.erase(&entries, anew))),
+                Request::Erase(entries, anew, reply) => {
+                    let erased = self.erase(&entries, anew);
+                    self.owes |= erased.is_err();
+                    drop(reply.send(erased));
+                }
+                Request::Release(entry, reply) => drop(reply.send(self.release(&entry))),
                 Request::Settle(size, reply) => drop(reply.send(self.settle(size))),
                 Request::Stop => return,
             }
@@ -419,10 +457,37 @@ impl Writer {
         Ok(false)
     }
 
-    fn settle(&mut self, size: u64) -> Result<(), VaultError> {
+    /// Forgets what an entry was about to name that is not appended: it must not keep a piece from being erased.
+    fn release(&mut self, entry: &str) -> Result<(), VaultError> {
         self.transact(|db| {
-            let sql = "UPDATE settled SET size = max(size, ?), row = (SELECT coalesce(max(row), 0) FROM named)";
-            db.prepare_cached(sql)?.execute(params![size as i64])?;
+            let sql = "SELECT name FROM named WHERE entry = ?";
+            let names: Vec<Vec<u8>> =
+                db.prepare_cached(sql)?.query_map(params![entry], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            db.prepare_cached("DELETE FROM named WHERE entry = ?")?.execute(params![entry])?;
+            let sql = "DELETE FROM piece WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM named WHERE name = ?1)";
+            for name in names {
+                db.prepare_cached(sql)?.execute(params![name])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Entries that are under way may still not be appended, so what they name is not settled.
+    fn settle(&mut self, size: u64) -> Result<(), VaultError> {
+        if self.owes {
+            return Ok(());
+        }
+        let under_way = lock_set(&self.under_way).clone();
+        self.transact(|db| {
+            let newest = "SELECT coalesce(max(row), 0) FROM named";
+            let mut row: i64 = db.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
+            for entry in &under_way {
+                let first = "SELECT min(row) FROM named WHERE entry = ?";
+                let first: Option<i64> = db.prepare_cached(first)?.query_row(params![entry], |row| row.get(0))?;
+                row = first.map_or(row, |first| row.min(first - 1));
+            }
+            let sql = "UPDATE settled SET size = max(size, ?), row = max(row, ?)";
+            db.prepare_cached(sql)?.execute(params![size as i64, row])?;
             Ok(())
         })
     }

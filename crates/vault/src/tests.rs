@@ -285,6 +285,7 @@ async fn what_was_kept_survives_and_orphans_do_not() {
         let keyring = Keyring::open(keys.path(), true).unwrap();
         assert_eq!(keyring.unsettled().size, 0);
         pieces.push(keep(&keyring, &recipients, &entries[0], &["a"]).await);
+        keyring.appended(&entries[0]);
         keyring.settle(1).await.unwrap();
         pieces.push(keep(&keyring, &recipients, &entries[1], &["b"]).await);
         pieces.push(keep(&keyring, &recipients, &entries[2], &["c"]).await);
@@ -299,6 +300,34 @@ async fn what_was_kept_survives_and_orphans_do_not() {
     let headers: Vec<bool> = pieces.iter().map(|pieces| reading.header(&pieces[0].0).unwrap().is_some()).collect();
     assert_eq!(headers, [true, true, false], "those from before are settled, and not asked about");
     assert_eq!(Keyring::drop_orphans(keys.path(), keyring.unsettled(), &appended).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_not_settled_and_what_is_not_appended_keeps_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let (recipient, _) = officer(place.path(), "officer");
+    let recipients = Recipients::parse(&[recipient]).unwrap();
+    let entries: Vec<String> = (0..3).map(|n| id(1_700_000_000_000 + n, 5)).collect();
+    {
+        let keyring = Keyring::open(keys.path(), true).unwrap();
+        let first = keep(&keyring, &recipients, &entries[0], &["a"]).await;
+        keyring.appended(&entries[0]);
+        // The log does not take this one, which has a piece of its own and one of the first's.
+        let own = keep(&keyring, &recipients, &entries[1], &["b"]).await;
+        keyring.keep(&entries[1], vec![Piece::Known(first[0].0)]).await.unwrap();
+        keyring.release(&entries[1]).await.unwrap();
+        let reading = Reading::open(keys.path()).unwrap();
+        assert!(reading.header(&own[0].0).unwrap().is_none());
+        let erased = keyring.erase(vec![entries[0].clone()]).await.unwrap();
+        assert_eq!((erased.pieces, erased.remaining.len()), (1, 0));
+        // Of this one nobody knows yet.
+        keep(&keyring, &recipients, &entries[2], &["c"]).await;
+        keyring.settle(1).await.unwrap();
+    }
+    let keyring = Keyring::open(keys.path(), false).unwrap();
+    assert_eq!(keyring.unsettled().size, 1);
+    assert_eq!(Keyring::drop_orphans(keys.path(), keyring.unsettled(), &HashSet::new()).unwrap(), 1);
 }
 
 #[tokio::test]

@@ -72,7 +72,11 @@ pub(super) struct Exported {
 /// 3. Add the record's own proof, and write the file.
 pub(super) fn export(log: &Log, args: &ExportArgs) -> Result<Exported, Failure> {
     let catalog = log.catalog()?;
-    let (selection, exchanges) = select(args, log, &catalog)?;
+    let (mut selection, exchanges) = select(args, log, &catalog)?;
+    if args.sealed {
+        // Whoever has the file and an officer's identity opens it without a further record.
+        selection.insert("sealed".to_owned(), "yes".to_owned());
+    }
     let opened = open_originals(args, log, &catalog, &exchanges)?;
     // The looks that were recorded just now are in it.
     let head = Head::of(log, args.checkpoint.as_deref())?;
