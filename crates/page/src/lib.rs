@@ -2,7 +2,7 @@
 //!
 //! A page has no types to talk to us with, only memory. So it asks for room ([`input`]), writes a request there, calls
 //! [`check`], and reads the answer, JSON, from where [`output`] says. The request is the length of a JSON object in four
-//! bytes, little-endian; that object ([`Asked`]); and the bundle: its zip file, or its files one after the other.
+//! bytes, little-endian; that object (`Asked`); and the bundle: its zip file, or its files one after the other.
 //!
 //! It does no I/O, and it never fails: what cannot be read comes back as a bundle that is not verified, with the reason.
 
