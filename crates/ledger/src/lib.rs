@@ -223,7 +223,7 @@ impl Default for Options {
             origin: None,
             publish_every: Duration::from_millis(200),
             waiting_bytes_max: 256 << 20,
-            unpublished_bytes_max: 40 << 20,
+            unpublished_bytes_max: 24 << 20,
             catalog: None,
             witnessing: None,
             protection: Protection::Off,
