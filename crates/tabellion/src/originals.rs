@@ -119,6 +119,8 @@ impl Originals {
                 Err(error) => return Err(append_error(&error)),
             }
         }
+        // Erased twice on its way: what was kept of it meanwhile goes.
+        self.not_appended(entry, AppendError::Disk).await;
         Err(AppendError::Disk)
     }
 

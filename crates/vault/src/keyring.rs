@@ -144,7 +144,12 @@ impl Keyring {
         let (reply, answer) = oneshot::channel();
         lock_set(&self.under_way).insert(entry.to_owned());
         self.send(Request::Keep(entry.to_owned(), pieces, reply))?;
-        answer.await.unwrap_or(Err(VaultError::Stopped))
+        let kept = answer.await.unwrap_or(Err(VaultError::Stopped));
+        if matches!(kept, Err(VaultError::Full)) {
+            // Nothing of it was committed, and a disk stays full for long.
+            self.appended(entry);
+        }
+        kept
     }
 
     /// Destroys what opens the originals of entries, by their ids. Doing it again is harmless.
