@@ -818,7 +818,7 @@ def parse_entry(data):
         raise Refused("entry names an unusable session or number")
     if entry["kind"] == "custody.gap" and not entry.get("gap", {}).get("count"):
         raise Refused("gap does not say what was lost")
-    if entry["kind"] == "custody.erase":
+    if entry["kind"] in ("custody.erase", "custody.expire"):
         ranges = entry.get("erase", {}).get("entries", [])
         if not ranges or any(first > last or last >= NUMBERS for first, last in ranges):
             raise Refused("erasure does not say what was erased")
@@ -1240,6 +1240,7 @@ MAY = {
     "custody.report": ("officer",),
     "custody.reveal": ("officer",),
     "custody.erase": ("officer",),
+    "custody.expire": ("officer",),
     "custody.hold.place": ("officer",),
     "custody.hold.lift": ("officer",),
     "case.open": ("officer",),
@@ -1289,7 +1290,7 @@ def act_details(entry):
         if "part" in reveal:
             details["part"] = str(reveal["part"])
         return details
-    if kind == "custody.erase" and "erase" in entry:
+    if kind in ("custody.erase", "custody.expire") and "erase" in entry:
         erase = entry["erase"]
         ranges = "".join("%d-%d\n" % (first, last) for first, last in erase["entries"])
         details = dict(erase.get("selection", {}))
@@ -1390,7 +1391,7 @@ class Custody:
         elif kind == "custody.approve":
             if approval is None or not approval["good"]:
                 problem("is an approval that its key did not sign, or not of a request of this log")
-        elif kind == "custody.policy.change" and "approve" not in act:
+        elif kind == "custody.policy.change" and "approve" not in act and not act.get("details"):
             problem(malformed)
         if "approval" in act or kind in self.approve:
             self.check_approval(entry, kind, act, time, problem)

@@ -136,7 +136,7 @@ pub const RIGHTS: [Row; 14] = [
     row(Right::Metrics, "read `/metrics`", [0, 1, 1, 1, 1]),
     row(Right::Export, "hand out a bundle or a report", [0, 0, 1, 0, 0]),
     row(Right::Reveal, "reveal a sealed original", [0, 0, 1, 0, 0]),
-    row(Right::Erase, "erase", [0, 0, 1, 0, 0]),
+    row(Right::Erase, "erase, have what is no longer kept expire", [0, 0, 1, 0, 0]),
     row(Right::Hold, "place or lift a legal hold", [0, 0, 1, 0, 0]),
     row(Right::Case, "open or close a case", [0, 0, 1, 0, 0]),
     row(Right::Approve, "ask for an approval, or give one", [0, 0, 1, 0, 0]),
@@ -150,7 +150,7 @@ impl Right {
             "exchange.request" | "exchange.response" => Self::Record,
             "custody.export" | "custody.report" => Self::Export,
             "custody.reveal" => Self::Reveal,
-            "custody.erase" => Self::Erase,
+            "custody.erase" | "custody.expire" => Self::Erase,
             "custody.hold.place" | "custody.hold.lift" => Self::Hold,
             "case.open" | "case.close" => Self::Case,
             "custody.request" | "custody.approve" => Self::Approve,
@@ -209,7 +209,8 @@ pub struct Act {
     /// Of `custody.approve`: the Ed25519 signature, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub signature: Option<String>,
-    /// Of `custody.policy.change`: the kinds of acts that need an approval from now on.
+    /// Of `custody.policy.change`: the kinds of acts that need an approval from now on, if these change. What else changes
+    /// is in `details`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub approve: Option<BTreeSet<String>>,
     /// The index of the `custody.approve` that this act used.
@@ -376,7 +377,7 @@ impl Said {
         match (&self.kind, &self.act.hold, &self.reveal, &self.erase) {
             (Kind::HoldLift, Some(hold), ..) => BTreeMap::from([("hold".to_owned(), hold.clone())]),
             (Kind::Reveal, _, Some(reveal), _) => reveal_details(reveal),
-            (Kind::Erase, _, _, Some(erase)) => erase_details(erase),
+            (Kind::Erase | Kind::Expire, _, _, Some(erase)) => erase_details(erase),
             _ => self.act.details.clone(),
         }
     }
@@ -640,6 +641,8 @@ pub struct State {
     requests: BTreeMap<u64, Request>,
     approvals: BTreeMap<u64, Approval>,
     approve: BTreeSet<String>,
+    #[serde(default)]
+    policy: BTreeMap<String, String>,
     acts: u64,
 }
 
@@ -678,6 +681,11 @@ impl State {
     /// Which kinds of acts need an approval.
     pub fn approve(&self) -> &BTreeSet<String> {
         &self.approve
+    }
+
+    /// What else was last said of the policy: names and values.
+    pub fn policy(&self) -> &BTreeMap<String, String> {
+        &self.policy
     }
 
     /// How many acts of custody were taken in.
@@ -743,7 +751,7 @@ impl State {
                 kind.is_none().then_some(Fault::Malformed)
             }
             Kind::Approve => self.approval(said).is_none_or(|approval| !approval.good).then_some(Fault::ApprovalForged),
-            Kind::PolicyChange => act.approve.is_none().then_some(Fault::Malformed),
+            Kind::PolicyChange => (act.approve.is_none() && act.details.is_empty()).then_some(Fault::Malformed),
             _ => None,
         }
     }
@@ -855,6 +863,9 @@ impl State {
             Kind::PolicyChange => {
                 if let Some(approve) = &act.approve {
                     self.approve.clone_from(approve);
+                }
+                if !act.details.is_empty() {
+                    self.policy.clone_from(&act.details);
                 }
             }
             _ => {}

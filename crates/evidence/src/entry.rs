@@ -69,6 +69,8 @@ pub enum Kind {
     Reveal,
     /// Keys and salts of originals were destroyed.
     Erase,
+    /// The time that exchanges are kept for was over: their content was removed, and what opens their originals destroyed.
+    Expire,
     /// A report was made.
     Report,
     /// One that a later version wrote.
@@ -98,6 +100,7 @@ impl Kind {
             Self::CaseClose => "case.close",
             Self::Reveal => "custody.reveal",
             Self::Erase => "custody.erase",
+            Self::Expire => "custody.expire",
             Self::Report => "custody.report",
             Self::Other(kind) => kind,
         }
@@ -133,6 +136,7 @@ impl From<&str> for Kind {
             "case.close" => Self::CaseClose,
             "custody.reveal" => Self::Reveal,
             "custody.erase" => Self::Erase,
+            "custody.expire" => Self::Expire,
             "custody.report" => Self::Report,
             other => Self::Other(other.to_owned()),
         }
@@ -288,7 +292,7 @@ pub struct Entry {
     /// Of `custody.reveal`: what was given out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub reveal: Option<Reveal>,
-    /// Of `custody.erase`: what was erased.
+    /// Of `custody.erase` and `custody.expire`: what was erased.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub erase: Option<Erase>,
     /// Of `custody.start`: the age recipients that originals are sealed to in this session.
@@ -544,7 +548,7 @@ pub enum EntryError {
     /// A `custody.gap` that does not say what was lost.
     #[error("gap does not say what was lost")]
     Gap,
-    /// A `custody.erase` that does not say what was erased, or not in order.
+    /// A `custody.erase` or `custody.expire` that does not say what was erased, or not in order.
     #[error("erasure does not say what was erased")]
     Erase,
 }
@@ -662,7 +666,7 @@ impl Entry {
         if self.kind == Kind::Gap && self.gap.as_ref().is_none_or(|gap| gap.count == 0) {
             return Err(EntryError::Gap);
         }
-        if self.kind == Kind::Erase && !self.erase.as_ref().is_some_and(Erase::is_sound) {
+        if matches!(self.kind, Kind::Erase | Kind::Expire) && !self.erase.as_ref().is_some_and(Erase::is_sound) {
             return Err(EntryError::Erase);
         }
         match &self.content {
