@@ -326,7 +326,7 @@ fn says_which_content_is_wrong() {
         let mut parts = set_body(&mut entry, &messages, in_manifest);
         change(&mut entry, &mut parts);
         let directory =
-            write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() }]]);
+            write(vec![vec![Append { entry: entry.to_bytes().unwrap(), parts: stored(parts), ..Append::default() }]]);
         let report = verify(&DirectorySource(directory.path().join("data")), &Options::default(), &|_| {}).unwrap();
         report.problems.iter().map(Problem::code).collect::<Vec<_>>()
     };

@@ -815,7 +815,7 @@ pub struct Placed {
 }
 
 /// What packs hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Packed {
     /// Parts of redacted content, below `content/`.
     Content,

@@ -34,11 +34,11 @@ pub struct Catalog {
 }
 
 /// Raised whenever the tables change; a catalog of another version is made again.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// News are taken in after so long, not with every publication: parts lie in the order of their hashes, so that in a
 /// large table each costs a page of its own, whichever other parts are written with it. Readers in other processes catch
 /// up by themselves. Less than the search index waits for, which comes after this one.
-const NEWS_WAIT: Duration = Duration::from_millis(1_000);
+const NEWS_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 /// At so many parts and exchanges, each of about a hundred bytes, the next publication takes them in first.
 const NEWS_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
 /// How many bundles are taken into one transaction when catching up.
@@ -246,13 +246,107 @@ impl Catalog {
     }
 
     fn stored(&self, reader: &Reader, packed: Packed, hash: &Hash) -> Result<Option<Vec<u8>>, LedgerError> {
-        let Some((pack, offset, length)) = self.place(packed, hash)? else { return Ok(None) };
-        let name = packed.file(pack);
-        let bytes = reader.store().read_range(&name, offset, length)?;
-        match bytes {
-            Some(bytes) if tabellion_evidence::tree::sha256(&bytes) == *hash => Ok(Some(bytes)),
-            _ => Err(LedgerError::Damaged { name }),
+        let mut looked = None;
+        loop {
+            let Some(place @ (pack, offset, length)) = self.place(packed, hash)? else { return Ok(None) };
+            let name = packed.file(pack);
+            if let Some(bytes) = reader.store().read_range(&name, offset, length)?
+                && tabellion_evidence::tree::sha256(&bytes) == *hash
+            {
+                return Ok(Some(bytes));
+            }
+            // A pack may have been rewritten since, and the part have another place in it, or none.
+            if let Some(pack) = reader.store().read(&name)?
+                && let Ok(parts) = content::parse_pack(&pack)
+                && let Some((_, bytes, _)) = parts.into_iter().find(|(part, ..)| part == hash)
+            {
+                return Ok(Some(bytes.to_vec()));
+            }
+            if looked.replace(place) == Some(place) {
+                return match self.is_leaving(packed, hash)? {
+                    true => Ok(None),
+                    false => Err(LedgerError::Damaged { name }),
+                };
+            }
         }
+    }
+
+    /// The pack that has a part, by its first entry.
+    pub(crate) fn pack_of(&self, packed: Packed, hash: &Hash) -> Result<Option<u64>, LedgerError> {
+        Ok(self.place(packed, hash)?.map(|(pack, ..)| pack))
+    }
+
+    fn is_leaving(&self, packed: Packed, hash: &Hash) -> Result<bool, LedgerError> {
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM leaving WHERE hash = ? AND sealed = ?")?;
+        Ok(statement.exists(params![hash.0, packed == Packed::Sealed])?)
+    }
+
+    /// Notes, durably, what is about to leave which packs.
+    pub(crate) fn leave(&mut self, leaving: &[(Packed, u64, Vec<Hash>)]) -> Result<(), LedgerError> {
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        {
+            let mut statement =
+                transaction.prepare_cached("INSERT INTO leaving(sealed, pack, hash) VALUES (?, ?, ?)")?;
+            for (packed, pack, hashes) in leaving {
+                for hash in hashes {
+                    statement.execute(params![*packed == Packed::Sealed, *pack as i64, hash.0])?;
+                }
+            }
+        }
+        transaction.commit()?;
+        self.db.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(())
+    }
+
+    /// Looks into the packs that something was to leave, and takes in what they have now. Gives the parts of content that
+    /// are gone.
+    pub(crate) fn settle(&mut self, reader: &Reader) -> Result<Vec<Hash>, LedgerError> {
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut gone = Vec::new();
+        {
+            let mut statement = transaction.prepare("SELECT sealed, pack, hash FROM leaving ORDER BY sealed, pack")?;
+            let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), Hash(row.get(2)?))))?;
+            let mut packs: BTreeMap<(bool, i64), Vec<Hash>> = BTreeMap::new();
+            for row in rows {
+                let (pack, hash) = row?;
+                packs.entry(pack).or_default().push(hash);
+            }
+            for ((sealed, pack), hashes) in packs {
+                let (packed, table) =
+                    if sealed { (Packed::Sealed, "sealed") } else { (Packed::Content, "part") };
+                let name = packed.file(pack as u64);
+                let bytes = reader.store().read(&name)?.unwrap_or_default();
+                let parts = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;
+                let there: HashSet<Hash> = parts.iter().map(|&(hash, ..)| hash).collect();
+                let sql = format!("DELETE FROM {table} WHERE hash = ? AND pack = ?");
+                for hash in hashes.iter().filter(|hash| !there.contains(hash)) {
+                    transaction.prepare_cached(&sql)?.execute(params![hash.0, pack])?;
+                    gone.extend((!sealed).then_some(*hash));
+                }
+                let sql = format!("UPDATE {table} SET offset = ? WHERE hash = ? AND pack = ?");
+                for (hash, _, offset) in parts {
+                    transaction.prepare_cached(&sql)?.execute(params![offset as i64, hash.0, pack])?;
+                }
+            }
+            transaction.execute("DELETE FROM leaving", [])?;
+        }
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    /// How many entries were looked through for what expired; all that they say is gone.
+    pub(crate) fn pruned(&self) -> Result<u64, LedgerError> {
+        let pruned: Option<i64> = self.db.query_row("SELECT size FROM pruned", [], |row| row.get(0)).optional()?;
+        Ok(pruned.map_or(0, |size| size as u64))
+    }
+
+    pub(crate) fn note_pruned(&mut self, size: u64) -> Result<(), LedgerError> {
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM pruned", [])?;
+        transaction.execute("INSERT INTO pruned(size) VALUES (?)", params![size as i64])?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Where an exchange stands; `None` when no published entry speaks of it.
@@ -384,6 +478,7 @@ fn tables() -> String {
     format!(
         "DROP TABLE IF EXISTS part; DROP TABLE IF EXISTS sealed; DROP TABLE IF EXISTS exchange;
          DROP TABLE IF EXISTS custody; DROP TABLE IF EXISTS position;
+         DROP TABLE IF EXISTS leaving; DROP TABLE IF EXISTS pruned;
          CREATE TABLE part(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
              length INTEGER NOT NULL) WITHOUT ROWID;
          CREATE TABLE sealed(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
@@ -392,6 +487,8 @@ fn tables() -> String {
          CREATE INDEX open_exchange ON exchange(request) WHERE response IS NULL;
          CREATE TABLE custody(entry INTEGER PRIMARY KEY, kind TEXT NOT NULL);
          CREATE TABLE position(size INTEGER NOT NULL, root BLOB NOT NULL);
+         CREATE TABLE leaving(sealed INTEGER NOT NULL, pack INTEGER NOT NULL, hash BLOB NOT NULL);
+         CREATE TABLE pruned(size INTEGER NOT NULL);
          PRAGMA user_version = {VERSION};"
     )
 }

@@ -473,6 +473,9 @@ impl Store for FaultyStore {
     fn remove_all(&self, directory: &str) -> Result<(), StoreError> {
         self.inner.remove_all(directory)
     }
+    fn rewrite(&self, objects: &[(&str, Option<&[u8]>)]) -> Result<(), StoreError> {
+        self.inner.rewrite(objects)
+    }
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
         self.inner.list(directory)
     }

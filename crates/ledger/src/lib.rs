@@ -20,6 +20,8 @@
 //!
 //! [`Ledger::open`] is the recovery: it runs 3 to 6 on what the write-ahead log holds.
 //!
+//! What is stored of an entry outside the tree may be removed again, once the log says that it expired: see `prune`.
+//!
 //! # Whom it trusts
 //!
 //! The write-ahead log, for at most as long as a publication takes; the keys directory, see `signer`. The rest of
@@ -31,6 +33,7 @@ mod edge;
 mod faults;
 mod filter;
 mod mirror;
+mod prune;
 mod publish;
 mod read;
 mod receipt;
@@ -58,10 +61,12 @@ use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use mirror::{Mirror, MirrorError, Round};
+pub use prune::Pruned;
 pub use read::{Reader, StoreTiles};
 pub use receipt::ReceiptSigner;
 pub use witnessing::{Answers, Witnesses, Witnessing};
 
+use prune::SharedPruning;
 use publish::Publisher;
 use sequence::{Queued, Sequencer};
 use signer::Signer;
@@ -133,6 +138,9 @@ pub enum LedgerError {
         /// The object.
         name: String,
     },
+    /// What was acknowledged does not get published, so that nobody can wait for it any longer.
+    #[error("the newest entries are not published")]
+    Unpublished,
     /// There is no such entry yet.
     #[error("the log has no entry {index}")]
     Beyond {
@@ -242,6 +250,8 @@ pub struct Append {
     /// The sealed pieces that the entry is the first to name. Each was sealed with a key of its own, so the log cannot
     /// have one already.
     pub sealed: Vec<Part>,
+    /// Further parts that the entry names, which the log is known to have. They are not stored, unless they expired since.
+    pub known: Vec<Part>,
 }
 
 /// Part of a redacted body, with its name.
@@ -310,6 +320,8 @@ struct Shared {
     published_at: Mutex<Option<Instant>>,
     /// Set by a publication that failed, for readiness.
     failing: AtomicBool,
+    /// What the sequencer must know of a pruning.
+    pruning: SharedPruning,
 }
 
 impl Shared {
@@ -325,6 +337,8 @@ pub struct Ledger {
     reader: Reader,
     catalog: Arc<Mutex<Catalog>>,
     waiting_bytes_max: usize,
+    /// Held by whoever prunes. Whether nothing was left half done.
+    pruner: Mutex<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _locks: Vec<File>,
 }
@@ -358,6 +372,7 @@ impl Ledger {
             cataloged: AtomicU64::new(publisher.size()),
             published_at: Mutex::new(None),
             failing: AtomicBool::new(false),
+            pruning: sequencer.pruning(),
         });
         let threads = vec![
             spawn("sequencer", {
@@ -374,6 +389,7 @@ impl Ledger {
             reader,
             catalog,
             waiting_bytes_max: options.waiting_bytes_max,
+            pruner: Mutex::new(true),
             threads: Mutex::new(threads),
             _locks: Vec::new(),
         })
@@ -551,6 +567,10 @@ fn recover<D: Disk + Clone + 'static>(
         sequencer.skip(records.len() as u64);
     }
     sequencer.published(publisher.size());
+    let catalog = sequencer.catalog();
+    let gone = catalog.lock().unwrap_or_else(PoisonError::into_inner).settle(&publisher.reader())?;
+    // Nobody can hold for stored what went before there was anybody.
+    drop(gone);
     Ok(Recovered { sequencer, publisher })
 }
 

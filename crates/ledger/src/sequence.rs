@@ -8,6 +8,7 @@ use tabellion_evidence::tree::Hash;
 use tabellion_store::Disk;
 
 use crate::filter::Filter;
+use crate::prune::{self, Pruning, SharedPruning};
 use crate::wal::{Failure, Record, Wal};
 use crate::{Append, Catalog, LedgerError, Part};
 
@@ -40,6 +41,7 @@ pub(crate) struct Sequencer<D> {
     published: u64,
     /// How many entries this process has numbered.
     numbered: u64,
+    pruning: SharedPruning,
 }
 
 impl<D: Disk> Sequencer<D> {
@@ -53,7 +55,12 @@ impl<D: Disk> Sequencer<D> {
             found: HashSet::new(),
             published: next,
             numbered: 0,
+            pruning: Arc::new(Mutex::new(Pruning::at(next))),
         }
+    }
+
+    pub(crate) fn pruning(&self) -> SharedPruning {
+        self.pruning.clone()
     }
 
     pub(crate) fn catalog(&self) -> Arc<Mutex<Catalog>> {
@@ -63,6 +70,7 @@ impl<D: Disk> Sequencer<D> {
     /// Counts entries that the write-ahead log already has.
     pub(crate) fn skip(&mut self, entries: u64) {
         self.next += entries;
+        prune::lock(&self.pruning).next = self.next;
     }
 
     /// Learns that entries before `size` are published and in the catalog.
@@ -93,6 +101,14 @@ impl<D: Disk> Sequencer<D> {
                 numbered += 1;
             }
         }
+        let pruning = self.pruning.clone();
+        let mut pruning = prune::lock(&pruning);
+        if !pruning.admit(appends.iter_mut().map(|queued| &mut queued.append)) {
+            return Err(Failure::Refused(io::Error::other("what the catalog says of pruned packs may be wrong")));
+        }
+        if pruning.take_forget() {
+            self.found.clear();
+        }
         let mut known = self.known_parts(&appends)?;
         let mut fresh: Vec<(Hash, u64)> = Vec::new();
         let mut records = Vec::with_capacity(appends.len());
@@ -109,8 +125,10 @@ impl<D: Disk> Sequencer<D> {
         self.wal.append(first, &records)?;
         self.next += records.len() as u64;
         self.numbered = numbered;
+        pruning.next = self.next;
         for (part, _) in &fresh {
             self.filter.insert(part);
+            pruning.stored(part);
         }
         self.recent.extend(fresh);
         Ok((first, records))

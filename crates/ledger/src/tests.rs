@@ -64,7 +64,7 @@ pub(super) fn open(disk: &SimDisk) -> Result<Recovered<SimDisk>, LedgerError> {
 pub(super) fn append(entry: &str, parts: &[&str]) -> Append {
     let parts = parts.iter().map(|part| Part::new(part.as_bytes())).collect();
     let sealed = sealed_of(entry).map(|piece| Part::new(piece.into_bytes())).into_iter().collect();
-    Append { entry: entry.as_bytes().to_vec(), parts, sealed }
+    Append { entry: entry.as_bytes().to_vec(), parts, sealed, ..Append::default() }
 }
 
 /// Some entries have a sealed original: one among others of its batch, and one that is published by a recovery.

@@ -43,6 +43,10 @@ pub trait Disk: Send + Sync {
     fn protect(&self, _path: &str, _protection: Protection) -> io::Result<()> {
         Ok(())
     }
+    /// Undoes [`Disk::protect`]; not an error when there is no such file.
+    fn unprotect(&self, _path: &str) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is done to the files of objects that nobody changes any more.
@@ -212,6 +216,18 @@ impl Disk for RealDisk {
             }
         }
         Ok(())
+    }
+
+    fn unprotect(&self, path: &str) -> io::Result<()> {
+        let file = match File::open(self.at(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        // A file system without attributes has nothing to undo; a file that is only readable can be renamed over.
+        match rustix::fs::ioctl_getflags(&file) {
+            Ok(flags) if flags.contains(rustix::fs::IFlags::IMMUTABLE) => set_immutable(&file, false),
+            _ => Ok(()),
+        }
     }
 }
 

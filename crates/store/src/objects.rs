@@ -52,6 +52,10 @@ pub trait Store: Send + Sync {
     fn remove(&self, name: &str) -> Result<(), StoreError>;
     /// Removes everything directly below a directory, and then the directory.
     fn remove_all(&self, directory: &str) -> Result<(), StoreError>;
+    /// Replaces objects that were final by what is left of them, or removes them where nothing is (`None`). Each is done
+    /// atomically and durably once the call returns; a failure or crash may have done any of them. Where a lock keeps one,
+    /// the kind of the error is `PermissionDenied`, and that one is as it was.
+    fn rewrite(&self, objects: &[(&str, Option<&[u8]>)]) -> Result<(), StoreError>;
     /// Says that these objects are final, so that a store that can protect them better from now on may do so. Not part of any
     /// promise.
     fn seal(&self, _names: &[&str]) -> Result<(), StoreError> {
@@ -193,6 +197,23 @@ impl<D: Disk> Store for DiskStore<D> {
         }
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(directory);
         self.disk.remove_directory(directory).map_err(failed("remove", directory))
+    }
+
+    fn rewrite(&self, objects: &[(&str, Option<&[u8]>)]) -> Result<(), StoreError> {
+        for (name, _) in objects {
+            self.disk.unprotect(name).map_err(failed("replace", name))?;
+        }
+        let left: Vec<(&str, &[u8])> = objects.iter().filter_map(|&(name, bytes)| Some((name, bytes?))).collect();
+        self.write(&left)?;
+        let mut directories = BTreeSet::new();
+        for (name, _) in objects.iter().filter(|(_, bytes)| bytes.is_none()) {
+            self.remove(name)?;
+            directories.insert(parent(name));
+        }
+        for directory in directories {
+            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))?;
+        }
+        self.seal(&left.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     }
 
     fn seal(&self, names: &[&str]) -> Result<(), StoreError> {

@@ -172,7 +172,7 @@ pub(crate) fn conversation(first_id: u64, turns: u64, text: usize) -> Vec<Append
         said.push(format!("\"asked {ids} {}\"", "a".repeat(text)));
         let mut request = Entry::new(Kind::Request, id(ids), time);
         let parts = set_body(&mut request, &said, turn % 3 == 2);
-        appends.push(Append { entry: request.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() });
+        appends.push(Append { entry: request.to_bytes().unwrap(), parts: stored(parts), ..Append::default() });
         if turn + 1 == turns {
             break;
         }
@@ -181,7 +181,7 @@ pub(crate) fn conversation(first_id: u64, turns: u64, text: usize) -> Vec<Append
         response.exchange = Some(id(ids));
         response.outcome = Some(Outcome::Complete);
         let parts = set_body(&mut response, &said[said.len() - 1..], false);
-        appends.push(Append { entry: response.to_bytes().unwrap(), parts: stored(parts), sealed: Vec::new() });
+        appends.push(Append { entry: response.to_bytes().unwrap(), parts: stored(parts), ..Append::default() });
     }
     appends
 }

@@ -24,6 +24,10 @@
 //!
 //! [`Store::replace`] is 1 without the condition, 2 and 4. In a bucket with versions the older one stays, locked.
 //!
+//! [`Store::rewrite`] asks first whether a lock or a hold keeps any version: then nothing is done. Then what is left is written as
+//! [`Store::replace`] does, and last each older version is deleted for good. A crash before that is done leaves older ones behind
+//! the newest, and the same call again deletes them.
+//!
 //! # Whom it trusts
 //!
 //! The store, to keep what it has confirmed to keep: that is what the probe tests and what nobody else can. Whoever has
@@ -183,7 +187,7 @@ impl Bucket {
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
-        self.delete(&self.at(name)).await
+        self.delete(&self.at(name), None).await
     }
 }
 
@@ -218,6 +222,12 @@ impl Store for BucketStore {
             self.remove(&format!("{directory}/{name}"))?;
         }
         Ok(())
+    }
+
+    fn rewrite(&self, objects: &[(&str, Option<&[u8]>)]) -> Result<(), StoreError> {
+        objects.iter().try_for_each(|(name, bytes)| {
+            self.wait(self.bucket.rewrite(name, *bytes)).map_err(failed("replace", name))
+        })
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {

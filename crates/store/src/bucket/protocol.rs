@@ -205,24 +205,55 @@ impl Bucket {
         if answer.status.is_success() { Ok(answer.body) } else { Err(refused(answer.status)) }
     }
 
-    /// The first version of an object, where conditions are ignored and there may be several.
-    async fn oldest(&self, at: &str) -> io::Result<Option<String>> {
-        let Some(request) = self.cloud.versions(at) else { return Ok(None) };
+    /// See the module's page.
+    pub(super) async fn rewrite(&self, name: &str, bytes: Option<&[u8]>) -> io::Result<()> {
+        let at = self.at(name);
+        let Some(newest) = self.facts(&at, None).await? else { return Ok(()) };
+        let mut versions = self.versions(&at).await?;
+        versions.extend(newest.version.clone().filter(|newest| !versions.contains(newest)));
+        let now = Timestamp::now();
+        let keeps = |facts: &Facts| facts.hold || facts.locked.is_some_and(|(_, until)| until > now);
+        let mut kept = keeps(&newest);
+        for version in &versions {
+            kept |= self.facts(&at, Some(version)).await?.is_some_and(|facts| keeps(&facts));
+        }
+        if kept {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Unkept("a lock or a hold keeps the object")));
+        }
+        match bytes {
+            Some(bytes) => self.replace(name, bytes).await?,
+            None if versions.is_empty() => return self.delete(&at, None).await,
+            None => {}
+        }
+        for version in &versions {
+            self.delete(&at, Some(version)).await?;
+        }
+        Ok(())
+    }
+
+    /// The versions of an object, oldest first; none where there are no versions, or where a store tells the newest only.
+    async fn versions(&self, at: &str) -> io::Result<Vec<String>> {
+        let Some(request) = self.cloud.versions(at) else { return Ok(Vec::new()) };
         let answer = self.ask(request).await?;
         if matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
             // It knows no versions, so the newest is the only one.
-            return Ok(None);
+            return Ok(Vec::new());
         }
         if !answer.status.is_success() {
             return Err(refused(answer.status));
         }
         let versions = oldest_first(at, &answer.body).ok_or_else(|| unkept("the store's answer makes no sense"))?;
-        Ok(versions.into_iter().next().filter(|version| version != "null"))
+        Ok(versions.into_iter().filter(|version| version != "null").collect())
     }
 
-    /// Deletes an object's name; not an error when there is none.
-    pub(super) async fn delete(&self, at: &str) -> io::Result<()> {
-        let answer = self.ask(self.cloud.delete(at, None)).await?;
+    /// The first version of an object, where conditions are ignored and there may be several.
+    async fn oldest(&self, at: &str) -> io::Result<Option<String>> {
+        Ok(self.versions(at).await?.into_iter().next())
+    }
+
+    /// Deletes an object's name, or one version for good; not an error when there is none.
+    pub(super) async fn delete(&self, at: &str, version: Option<&str>) -> io::Result<()> {
+        let answer = self.ask(self.cloud.delete(at, version)).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(()),
             status if status.is_success() => Ok(()),
