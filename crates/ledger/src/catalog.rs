@@ -313,8 +313,7 @@ impl Catalog {
                 packs.entry(pack).or_default().push(hash);
             }
             for ((sealed, pack), hashes) in packs {
-                let (packed, table) =
-                    if sealed { (Packed::Sealed, "sealed") } else { (Packed::Content, "part") };
+                let (packed, table) = if sealed { (Packed::Sealed, "sealed") } else { (Packed::Content, "part") };
                 let name = packed.file(pack as u64);
                 let bytes = reader.store().read(&name)?.unwrap_or_default();
                 let parts = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name })?;

@@ -141,6 +141,9 @@ pub enum LedgerError {
     /// What was acknowledged does not get published, so that nobody can wait for it any longer.
     #[error("the newest entries are not published")]
     Unpublished,
+    /// A sync failed while packs were rewritten: only a restart tells what they are.
+    #[error("a sync failed, so nothing more is removed until a restart")]
+    NeedsRestart,
     /// There is no such entry yet.
     #[error("the log has no entry {index}")]
     Beyond {
@@ -337,8 +340,8 @@ pub struct Ledger {
     reader: Reader,
     catalog: Arc<Mutex<Catalog>>,
     waiting_bytes_max: usize,
-    /// Held by whoever prunes. Whether nothing was left half done.
-    pruner: Mutex<bool>,
+    /// Held by whoever prunes.
+    pruner: Mutex<prune::Left>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _locks: Vec<File>,
 }
@@ -389,7 +392,7 @@ impl Ledger {
             reader,
             catalog,
             waiting_bytes_max: options.waiting_bytes_max,
-            pruner: Mutex::new(true),
+            pruner: Mutex::default(),
             threads: Mutex::new(threads),
             _locks: Vec::new(),
         })

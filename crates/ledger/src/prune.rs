@@ -26,6 +26,7 @@ use tabellion_evidence::content;
 use tabellion_evidence::entry::{Entry, Kind, Manifest};
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
+use tabellion_store::StoreError;
 
 use crate::{Append, Catalog, Ledger, LedgerError, Reader};
 
@@ -61,7 +62,8 @@ pub(crate) struct Pruning {
     since: Option<Instant>,
     /// The sequencer's own memory of what the catalog has is wrong.
     forget: bool,
-    /// What the catalog says of some packs may be wrong. Nothing is appended until that is mended.
+    /// What the catalog says of some packs may be wrong, or may not be what the disk has. Nothing is appended until that is
+    /// mended, by another call or by a restart.
     unsettled: bool,
     /// The next position that is given out.
     pub(crate) next: u64,
@@ -130,7 +132,8 @@ impl Said {
             let Ok(entry) = Entry::parse(&reader.entry(index, size)?) else { continue };
             // Nothing can be said of entries that come later.
             let ranges = entry.erase.into_iter().flat_map(|erase| erase.entries);
-            let ranges: Vec<_> = ranges.filter(|&(first, _)| first < index).map(|(a, b)| (a, b.min(index - 1))).collect();
+            let ranges: Vec<_> =
+                ranges.filter(|&(first, _)| first < index).map(|(a, b)| (a, b.min(index - 1))).collect();
             if kind == Kind::Expire {
                 expired.extend_from_slice(&ranges);
             }
@@ -192,7 +195,7 @@ impl Names {
 
 impl Ledger {
     /// Removes the content that only expired entries name, and the sealed pieces that only erased or expired ones name
-    /// and of which `opens` says that nothing opens them. Reads all entries if the log says of any that they expired and
+    /// and of which `opens` says that nothing opens them, as far as the published checkpoint says so. Reads all entries if the log says of any that they expired and
     /// it was not called since, or not to its end; nothing else. Returns early, with what was removed so far, when `stop`
     /// is set. One call at a time; others wait.
     ///
@@ -201,15 +204,35 @@ impl Ledger {
     /// The log, the catalog or the packs could not be read or written; the next call goes on.
     pub fn prune(&self, opens: &dyn Fn(&Hash) -> bool, stop: &AtomicBool) -> Result<Pruned, LedgerError> {
         let mut work = Work { ledger: self, opens, stop, done: Pruned::default() };
-        let mut settled = self.pruner.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *settled, false) {
-            work.settle()?;
+        let mut left = self.pruner.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *left, Left::Half) {
+            Left::Nothing => {}
+            Left::Half => work.settle()?,
+            Left::Unknown => {
+                *left = Left::Unknown;
+                return Err(LedgerError::NeedsRestart);
+            }
         }
         let pruned = work.prune();
         lock(&self.shared.pruning).candidates.clear();
-        *settled = pruned.is_ok();
+        *left = match &pruned {
+            Ok(()) => Left::Nothing,
+            Err(LedgerError::Store(error)) if error.needs_restart() => Left::Unknown,
+            Err(_) => Left::Half,
+        };
         pruned.map(|()| work.done)
     }
+}
+
+/// What the call before left.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Left {
+    #[default]
+    Nothing,
+    /// Packs that the catalog has to look into.
+    Half,
+    /// Packs of which only a restart tells what they are.
+    Unknown,
 }
 
 struct Work<'a> {
@@ -222,6 +245,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn prune(&mut self) -> Result<(), LedgerError> {
         let size = self.begin(HashSet::new())?;
+        // A verifier must find it said when it finds it gone.
+        let size = size.min(self.ledger.reader.checkpoint()?.size);
         let said = Said::read(&self.ledger.reader, &self.ledger.catalog(), size)?;
         let (mut parts, mut sealed) = (HashSet::new(), HashSet::new());
         for &(first, last) in &said.fresh {
@@ -380,8 +405,9 @@ impl Work<'_> {
         let objects: Vec<_> =
             objects.iter().map(|(name, left)| (&**name, Some(&**left).filter(|left| !left.is_empty()))).collect();
         let written = store.rewrite(&objects);
-        let settled = self.ledger.catalog().settle(&self.ledger.reader);
-        match settled {
+        // After a sync that failed, what is read here may not be what a restart finds.
+        pruning.unsettled = written.as_ref().is_err_and(StoreError::needs_restart);
+        match self.ledger.catalog().settle(&self.ledger.reader) {
             Ok(gone) => pruning.went(gone),
             Err(error) => {
                 pruning.unsettled = true;

@@ -225,9 +225,9 @@ impl Store for BucketStore {
     }
 
     fn rewrite(&self, objects: &[(&str, Option<&[u8]>)]) -> Result<(), StoreError> {
-        objects.iter().try_for_each(|(name, bytes)| {
-            self.wait(self.bucket.rewrite(name, *bytes)).map_err(failed("replace", name))
-        })
+        objects
+            .iter()
+            .try_for_each(|(name, bytes)| self.wait(self.bucket.rewrite(name, *bytes)).map_err(failed("replace", name)))
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, StoreError> {
