@@ -169,7 +169,7 @@ impl Bundle {
         });
         files.insert(bundle::MANIFEST.to_owned(), manifest.into_bytes());
         let record = record.to_bytes().unwrap();
-        let (size, later) = (self.entries.len() as u64, [&*self.entries, &[record.clone()]].concat());
+        let (size, later) = (self.entries.len() as u64, [&*self.entries, std::slice::from_ref(&record)].concat());
         let (note, nodes) = head(&later, &self.key);
         let hashes = tree::inclusion_proof(size, size + 1, &nodes).unwrap();
         let proof = Proof { extra: Some(record.clone()), index: size, hashes, checkpoint: note };

@@ -186,6 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn content_that_is_no_longer_kept_is_shown_as_that() {
+        let request = br#"{"v":1,"kind":"exchange.request","id":"A","exchange":"A","time":"2026-11-22T10:00:00Z","content":{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","bytes":1,"parts":[{"role":"frame","sha256":"0000000000000000000000000000000000000000000000000000000000000000","bytes":1}]}}"#;
+        let expire = br#"{"v":1,"kind":"custody.expire","id":"B","time":"2026-11-22T10:00:00Z","erase":{"entries":[[3,4]],"selection":{"keep":"90d"}}}"#;
+        let files = Files::from([(bundle::entry_path(3), request.to_vec()), (bundle::entry_path(9), expire.to_vec())]);
+        let contents = Contents {
+            v: bundle::VERSION,
+            selection: BTreeMap::new(),
+            exchanges: vec![bundle::Exchange { exchange: "A".into(), request: 3, response: None }],
+            custody: vec![9],
+            older: Vec::new(),
+            anchors: Vec::new(),
+        };
+        let side = |expired| exchanges(&files, &contents, &expired)[0]["request"].clone();
+        let shown = side(BTreeMap::from([(3, 9)]));
+        assert_eq!((&shown["expired"], &shown["parts"]), (&json!(9), &json!([])));
+        assert_eq!(side(BTreeMap::new())["expired"], Value::Null);
+        assert_eq!(custody(&files, &contents)[0]["what"], "2 entries, keep 90d");
+    }
+
+    #[test]
     fn only_what_the_entry_names_is_marked() {
         let tokens = BTreeSet::from(["PHONE_NUMBER:abcdefgh".to_owned()]);
         let marked = segments("call [PHONE_NUMBER:abcdefgh] not [PHONE_NUMBER:zzzzzzzz] [BINARY:12] [", &tokens);
