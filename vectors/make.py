@@ -596,6 +596,13 @@ def entries():
     refuse("gap-without", "a gap says what was lost", without(gap, "gap"))
     refuse("gap-of-nothing", "a gap is of something", changed(gap, gap={"reason": "disk_full", "count": 0}))
     refuse("gap-without-reason", "a gap says why", changed(gap, gap={"count": 3}))
+    expire = {**numbered, "kind": "custody.expire", "seq": 4, "erase": {"entries": [[1, 2], [5, 5]], "selection": {"keep": "90d"}}}
+    accept("expire", "what was no longer to be kept", text(expire))
+    refuse("expire-without", "an expiry says of what", without(expire, "erase"))
+    refuse("expire-of-nothing", "an expiry is of something", changed(expire, erase={"entries": []}))
+    refuse("expire-backwards", "a range from its first to its last", changed(expire, erase={"entries": [[2, 1]]}))
+    refuse("expire-unordered", "ranges in order", changed(expire, erase={"entries": [[5, 5], [1, 2]]}))
+    refuse("expire-adjacent", "ranges apart from each other", changed(expire, erase={"entries": [[1, 2], [3, 3]]}))
     longest = changed(start, reason="x" * (65535 - len(changed(start, reason=""))))
     accept("longest", "65,535 bytes", longest)
     refuse("too-long", "65,536 bytes", longest.replace("xxx", "xxxx", 1))
@@ -667,7 +674,7 @@ def custody():
     roles = ("writer", "reader", "officer", "auditor", "admin")
     may = {"exchange.request": "writer", "custody.key.issue": "admin", "custody.key.revoke": "admin", "custody.policy.change": "admin"}
     officers = ("case.open", "case.close", "custody.hold.place", "custody.hold.lift", "custody.request", "custody.approve",
-                "custody.export", "custody.report", "custody.reveal", "custody.erase")
+                "custody.export", "custody.report", "custody.reveal", "custody.erase", "custody.expire")
     may.update({kind: "officer" for kind in officers})
     unissued, revoked, expired, role = (
         "uses a key that was not issued before",
@@ -840,7 +847,7 @@ def custody():
                 pass
             elif kind == "custody.reveal":
                 members["reveal"] = {"entry": 0, "bytes": 9}
-            elif kind == "custody.erase":
+            elif kind in ("custody.erase", "custody.expire"):
                 members["erase"] = ERASE
             elif kind in ("case.open", "custody.hold.place"):
                 members["case"] = "C-1"

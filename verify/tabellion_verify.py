@@ -47,6 +47,7 @@ import argparse
 import base64
 import binascii
 import concurrent.futures
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -1529,12 +1530,57 @@ def walk_failed(error):
 PROBLEMS_MAX = 1000
 
 
+class Ranges:
+    """Entries, as ranges from the first to the last of each: of millions that
+    expired, few."""
+
+    def __init__(self, ranges=()):
+        self.list = list(ranges)
+
+    def add(self, first, last):
+        # Nearly all come in order.
+        if self.list and self.list[-1][0] <= first <= self.list[-1][1] + 1:
+            self.list[-1] = (self.list[-1][0], max(last, self.list[-1][1]))
+        else:
+            self.list.append((first, last))
+
+    def ordered(self):
+        """The ranges in order, apart from each other."""
+        ranges = Ranges()
+        for first, last in sorted(self.list):
+            ranges.add(first, last)
+        self.list = ranges.list
+        return self.list
+
+    def without(self, others):
+        rest, others, at = Ranges(), others.ordered(), 0
+        for first, last in self.ordered():
+            while at < len(others) and others[at][1] < first:
+                at += 1
+            nth = at
+            while nth < len(others) and others[nth][0] <= last:
+                if first < others[nth][0]:
+                    rest.add(first, others[nth][0] - 1)
+                first, nth = others[nth][1] + 1, nth + 1
+            if first <= last:
+                rest.add(first, last)
+        return rest
+
+    def __len__(self):
+        return sum(last - first + 1 for first, last in self.ordered())
+
+    def __iter__(self):
+        for first, last in self.ordered():
+            yield from range(first, last + 1)
+
+
 class Directory:
     """One check of one data directory.
 
     Memory: for each tile file, its name; for each entry, its id; for each part
-    of content, its hash and where it is. Entries, tiles and packs are read one
-    at a time.
+    of content, its hash and where it is; of the entries that lack parts, and of
+    those that later ones say expired, ranges. Entries, tiles and packs are read
+    one at a time.
     """
 
     def __init__(self, path, key, older=(), witnesses=(), quiet_max=None, beside=(), tsa_roots=None):
@@ -1560,6 +1606,7 @@ class Directory:
         self.read_packs()
         self.read_sealed()
         self.read_log()
+        self.check_lacking()
         self.check_sealed()
         self.check_anchors()
         self.close()
@@ -1745,6 +1792,8 @@ class Directory:
         self.packs = []  # the packs' numbers, in order
         self.parts = {}  # hash: (position in self.packs, offset, length)
         self.named = set()
+        self.lacking = Ranges()  # entries that name parts that are not there
+        self.erased, self.expired, self.expiries = Ranges(), Ranges(), []
         numbers = []
         beyond = 0
         for path, plain in walk(self.at("content")):
@@ -1782,7 +1831,7 @@ class Directory:
         """Which pieces of sealed originals there are: in packs like those of
         the content, each once."""
         self.sealed = {}  # hash: number of its pack
-        self.first_named, self.lacking, self.erased = {}, [], []
+        self.first_named, self.unsealed = {}, Ranges()  # entries that name pieces that are nowhere
         self.sealed_packs, beyond = [], 0
         for path, plain in walk(self.at("sealed")) if os.path.lexists(self.at("sealed")) else []:
             try:
@@ -1813,13 +1862,52 @@ class Directory:
             except Refused as error:
                 self.problem(place, error.what)
 
+    def check_lacking(self):
+        """Content that is not there had expired, and a sealed piece was erased
+        or had expired, if a later entry says so. Which it is that nothing
+        excuses, the entries are read again to say."""
+        content = self.lacking.without(self.expired)
+        sealed = self.unsealed.without(self.erased).without(self.expired)
+        self.removed = len(self.lacking) - len(content)
+        for position in content:
+            for nth, digest in enumerate(self.named_again(position)[0]):
+                if self.lacks(position, digest):
+                    self.problem("entry %d" % position, "content part %d: %s" % (nth, self.where(digest)))
+            if len(self.problems) > PROBLEMS_MAX:
+                return self.problem("content", "too much is wrong to go on; the rest was not checked")
+        for position in sealed:
+            for digest in self.named_again(position)[1]:
+                if digest not in self.sealed:
+                    self.problem("entry %d" % position, "names the sealed piece %s, which is in no pack" % digest.hex())
+            if len(self.problems) > PROBLEMS_MAX:
+                return self.problem("sealed", "too much is wrong to go on; the rest was not checked")
+        if self.removed:
+            few = ", ".join(map(str, self.expiries[:5])) + (" and more" if len(self.expiries) > 5 else "")
+            few = "entry %s says" % few if len(self.expiries) == 1 else "entries %s say" % few
+            self.notes.append(
+                "content of %d entries was removed when its time was over, as %s; its hashes are still in the tree"
+                % (self.removed, few)
+            )
+
+    def named_again(self, position):
+        """The parts and the sealed pieces that an entry names."""
+        index = position // WIDTH
+        for width in (self.expected("entries", index), WIDTH):
+            data = read_file(self.at("log", tile_path("entries", index, width)))
+            if data is not None:
+                break
+        else:
+            raise Environment("%s is not there any more" % tile_path("entries", index, WIDTH))
+        entry = parse_entry(parse_bundle(data, width)[position % WIDTH])
+        content, sealed = entry.get("content", {}), entry.get("original", {}).get("sealed", [])
+        parts = content.get("parts", [])
+        if "manifest" in content:
+            manifest = parse_manifest(self.read_part(hex_hash(content["manifest"])))
+            parts, sealed = manifest["content"], sealed + manifest.get("sealed", [])
+        return [hex_hash(part["sha256"]) for part in parts], list(map(hex_hash, sealed))
+
     def check_sealed(self):
-        """A piece that is nowhere was erased, if a later entry says so; a piece
-        belongs to the batch of the entry that is the first to name it."""
-        for position, digest in self.lacking:
-            erased = (ranges for at, ranges in self.erased if at > position)
-            if not any(first <= position <= last for ranges in erased for first, last in ranges):
-                self.problem("entry %d" % position, "names the sealed piece %s, which is in no pack" % digest.hex())
+        """A piece belongs to the batch of the entry that is the first to name it."""
         following_of = dict(zip(self.sealed_packs, self.sealed_packs[1:] + [self.size]))
         for digest, number in self.sealed.items():
             place, first, following = "sealed/" + index_path(number), self.first_named.get(digest), following_of[number]
@@ -1834,18 +1922,30 @@ class Directory:
             file.seek(offset)
             return file.read(length)
 
+    def lacks(self, position, digest):
+        """Whether a part that an entry names is not there for it: in no pack,
+        or in a later one than that of the entry's batch, as it is when it was
+        stored again after it had been removed."""
+        return digest not in self.parts or position < self.packs[self.parts[digest][0]]
+
+    def where(self, digest):
+        """What is wrong with the place of a part."""
+        if digest not in self.parts:
+            return "part %s is in no pack" % digest.hex()
+        place = "content/" + index_path(self.packs[self.parts[digest][0]])
+        return "part %s is in %s, where it was not first named" % (digest.hex(), place)
+
     def name_part(self, position, digest, length=None):
         """An entry names a part: it must be in the pack of this entry's batch
         if this is the first entry to name it, else in an earlier one."""
-        if digest not in self.parts:
-            raise Refused("part %s is in no pack" % digest.hex())
+        if self.lacks(position, digest):
+            raise Refused(self.where(digest))
         nth, _, there = self.parts[digest]
-        number = self.packs[nth]
         if length is not None and length != there:
             raise Refused("part %s has %d bytes, not %d" % (digest.hex(), there, length))
         following = self.packs[nth + 1] if nth + 1 < len(self.packs) else self.size
-        if position < number or (digest not in self.named and position >= following):
-            raise Refused("part %s is in content/%s, where it was not first named" % (digest.hex(), index_path(number)))
+        if digest not in self.named and position >= following:
+            raise Refused(self.where(digest))
         self.named.add(digest)
 
     def check_content(self, position, entry):
@@ -1858,14 +1958,21 @@ class Directory:
             self.name_part(position, digest)
             manifest = parse_manifest(self.read_part(digest))
             parts, original, sealed = manifest["content"], manifest.get("original", []), manifest.get("sealed", [])
-        digests = [hex_hash(part["sha256"]) for part in parts]
+        digests, lacking = [hex_hash(part["sha256"]) for part in parts], False
         for nth, (part, digest) in enumerate(zip(parts, digests)):
+            if self.lacks(position, digest):
+                lacking = True
+                continue
             try:
                 self.name_part(position, digest, part["bytes"])
             except Refused as error:
                 raise Refused("content part %d: %s" % (nth, error.what))
         if original and len(original) != len(parts) - 1:
             raise Refused("%d parts have %d commitments" % (len(parts) - 1, len(original)))
+        if lacking:
+            # Whether it expired, a later entry says.
+            self.lacking.add(position, position)
+            return sealed
         readers = [functools.partial(self.read_part, digest) for digest in digests[1:]]
         check_body(self.read_part(digests[0]), readers, content["bytes"], hex_hash(content["sha256"]))
         return sealed
@@ -1885,8 +1992,14 @@ class Directory:
             self.sessions.take(position, entry)
             self.custody.take(position, entry)
             self.pair(position, entry)
-            if entry["kind"] == "custody.erase":
-                self.erased.append((position, entry["erase"]["entries"]))
+            if entry["kind"] in ("custody.erase", "custody.expire"):
+                said = self.expired if entry["kind"] == "custody.expire" else self.erased
+                for first, last in entry["erase"]["entries"]:
+                    # It says nothing of what comes after it.
+                    if first < position:
+                        said.add(first, min(last, position - 1))
+                if said is self.expired:
+                    self.expiries.append(position)
             pieces = entry.get("original", {}).get("sealed", [])
             if "content" in entry:
                 pieces = pieces + (self.check_content(position, entry) or [])
@@ -1894,7 +2007,7 @@ class Directory:
                 if digest in self.sealed:
                     self.first_named.setdefault(digest, position)
                 else:
-                    self.lacking.append((position, digest))
+                    self.unsealed.add(position, position)
         except Refused as error:
             self.problem(place, error.what)
 
@@ -1963,7 +2076,9 @@ class Directory:
             packs=len(self.packs),
             parts=len(self.parts),
             sealed=len(self.sealed),
-            erased=len({n for _, ranges in self.erased for first, last in ranges for n in range(first, last + 1)}),
+            erased=len(self.erased),
+            expired=len(self.expired),
+            removed=self.removed,
             exchanges=len(self.exchanges),
             open_exchanges=sum(state == "open" for state in self.exchanges.values()),
         )
@@ -2097,6 +2212,7 @@ class Bundle:
         self.files, self.keys, self.policy, self.tsa_roots = files, keys, policy, tsa_roots
         self.problems, self.facts, self.expected = [], {}, set()
         self.proved, self.notes, self.entries, self.receipts = [], [], {}, []
+        self.lacking, self.expired = {}, {}
 
     def problem(self, name, what):
         self.problems.append((name, what))
@@ -2169,7 +2285,8 @@ class Bundle:
             raise
         except Refused as error:
             return self.problem(name, error.what)
-        for check in (self.exchanges, self.originals, self.custody, self.rules, self.check_receipts, self.graph):
+        self.before = len(self.problems)
+        for check in (self.exchanges, self.originals, self.custody, self.check_expired, self.rules, self.check_receipts, self.graph):
             self.step(check)
         for check in (self.cosigned, self.older, self.anchors, self.completeness):
             self.step(check)
@@ -2178,7 +2295,10 @@ class Bundle:
                 self.problem(path, "belongs to nothing that the bundle is of")
         self.step(self.export)
         self.facts.update(
-            selection=contents["selection"], exchanges=len(contents["exchanges"]), custody=len(contents["custody"])
+            selection=contents["selection"],
+            exchanges=len(contents["exchanges"]),
+            custody=len(contents["custody"]),
+            expired=len(self.expired),
         )
         self.notes.append("whether the log has more that was asked for, a bundle cannot show: ask for the log")
 
@@ -2226,13 +2346,45 @@ class Bundle:
             if response is not None and response < request:
                 self.problem(name, "has a response that stands before its request")
         opened = sum(exchange["response"] is None for exchange in contents["exchanges"])
-        parts = sum(path.startswith("data/content/") for path in self.expected)
-        exchanges = len(contents["exchanges"])
-        return [
+        self.parts = sum(path.startswith("data/content/") for path in self.expected)
+        said = [
             "%d exchanges, %d of them without an answer, are in the log as they are here: each entry, byte for byte, at its "
-            "place" % (exchanges, opened),
-            "%d parts of content make the bodies that the entries commit to" % parts,
+            "place" % (len(contents["exchanges"]), opened)
         ]
+        if not self.lacking:
+            said.append("%d parts of content make the bodies that the entries commit to" % self.parts)
+        return said
+
+    def check_expired(self):
+        """Content that is not there had expired, as a later entry says, or is missing."""
+        if not self.lacking:
+            return None
+        said = [(at, entry["erase"]["entries"]) for at, entry in self.entries.items() if entry["kind"] == "custody.expire"]
+        said.sort()
+        for index, names in sorted(self.lacking.items()):
+            by = [at for at, ranges in said if at > index and any(first <= index <= last for first, last in ranges)]
+            if by:
+                self.expired[index] = by[0]
+            else:
+                self.problems += [(name, "is missing") for name in names]
+        if len(self.problems) > self.before:
+            return None
+        proved = [
+            "%d parts of content have the hashes that the entries name, and make the bodies that these commit to, but for what "
+            "had expired" % self.parts
+        ]
+        for at, _ in said:
+            ids = [
+                one["exchange"]
+                for one in self.contents["exchanges"]
+                if at in (self.expired.get(one["request"]), self.expired.get(one["response"]))
+            ]
+            if ids:
+                proved.append(
+                    "content of %s %s is not here: its time was over, as entry %d of the log says; its hashes are in the entries"
+                    % ("exchange" if len(ids) == 1 else "exchanges", ", ".join(ids), at)
+                )
+        return proved
 
     def originals(self):
         """Sealed pieces are those that the entries name; what was opened of them is what the entries commit to."""
@@ -2246,7 +2398,9 @@ class Bundle:
             named = list(original.get("sealed", []))
             manifest = entry.get("content", {}).get("manifest")
             if manifest is not None and "data/content/" + manifest in self.files:
-                named += parse_manifest(self.files["data/content/" + manifest]).get("sealed", [])
+                # One that cannot be read was reported with its entry.
+                with contextlib.suppress(Refused):
+                    named += parse_manifest(self.files["data/content/" + manifest]).get("sealed", [])
             for piece in named:
                 name = "data/sealed/%s.age" % piece
                 # The same piece may be of several entries.
@@ -2549,19 +2703,24 @@ class Bundle:
                 raise Refused("is not the entry that the bundle says")
             self.entries[index] = entry
             if exchange is not None and "content" in entry and "omitted" not in entry["content"]:
-                self.content(entry["content"])
+                self.content(index, entry["content"])
         except Missing as error:
             self.problem(error.what, "is missing")
         except Refused as error:
             self.problem(name, error.what)
 
-    def content(self, content):
-        parts = content.get("parts")
+    def content(self, index, content):
+        parts, lacking = content.get("parts"), []
         if "manifest" in content:
             parts = parse_manifest(self.part(content["manifest"]))["content"]
         for part in parts:
-            if len(self.part(part["sha256"])) != part["bytes"]:
+            if "data/content/" + part["sha256"] not in self.files:
+                lacking.append("data/content/" + part["sha256"])
+            elif len(self.part(part["sha256"])) != part["bytes"]:
                 raise Refused("names a part with another length than it has")
+        if lacking:
+            self.lacking[index] = lacking
+            return
         frame, rest = self.part(parts[0]["sha256"]), parts[1:]
         fetch = [functools.partial(self.part, part["sha256"]) for part in rest]
         check_body(frame, fetch, content["bytes"], hex_hash(content["sha256"]))

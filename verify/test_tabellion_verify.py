@@ -352,6 +352,81 @@ class Directories(Case):
         for ranges in ([], [[1, 0]], [[0, 1], [2, 3]], [[2, 2], [0, 0]], [[0]], [0, 1]):
             self.refuses(log(ranges), "REFUSED")
 
+    def test_content_is_there_or_expired(self):
+        def log(*said, kind="custody.expire", first=False, again=False):
+            log = Writer()
+            say = lambda: [log.add(kind=kind, id=log.ulid(), time=TIME, erase={"entries": ranges}) for ranges in said]
+            if first:
+                say()
+            log.batch()
+            log.exchange('"a"', '"b"', answer="yes", manifest=True)
+            log.batch()
+            log.exchange('"b"', answer="no")
+            if not first:
+                say()
+            log.batch()
+            if again:
+                log.seen -= {b'"a"'}
+                log.exchange('"a"', answer="yes")
+            return log.files()
+
+        def without(files, *gone):
+            kept = {}
+            for path, data in files.items():
+                if path.startswith("content/"):
+                    left = [part for part in parts(data) if part not in gone]
+                    if not left:
+                        continue
+                    data = make.pack(left)
+                kept[path] = data
+            return kept
+
+        def pruned(files):
+            """Without what the first exchange alone names; of its three parts of a request, it has "b" in common."""
+            frame = b'{"messages":[\0,\0]}'
+            return without(files, frame, b'"a"', b'"yes"')
+
+        whole = json.loads(self.verifies(log([[0, 1]]), "--json"))
+        self.assertEqual((whole["expired"], whole["removed"]), (2, 0))
+        said = self.verifies(pruned(log([[0, 0]], [[0, 1]])))
+        self.assertIn("content of 2 entries was removed when its time was over, as entries 4, 5 say; its hashes", said)
+        result = json.loads(self.verifies(pruned(log([[0, 1]])), "--json"))
+        self.assertEqual((result["expired"], result["removed"], result["erased"]), (2, 2, 0))
+        # Whatever is absent and did not expire.
+        self.refuses(pruned(log()), "entry 0: content part 0: part")
+        said = self.refuses(pruned(log([[0, 0]])), "entry 1: content part 1: part %s is in no pack" % hexhash(b'"yes"'))
+        self.assertNotIn("entry 0", said)
+        self.refuses(pruned(log([[0, 1]], kind="custody.erase")), "is in no pack")
+        self.refuses(pruned(log([[0, 2]], first=True)), "is in no pack")
+        self.refuses(without(pruned(log([[0, 1]])), b'"b"'), "entry 2: content part 1: part %s is in no pack" % hexhash(b'"b"'))
+        # A manifest stays.
+        manifest = next(part for part in parts(log()["content/000"]) if b'"role"' in part)
+        self.refuses(without(log([[0, 1]]), manifest), "part %s is in no pack" % hexhash(manifest))
+        # What is left is still checked.
+        for path, data in pruned(log([[0, 1]])).items():
+            if path.startswith("content/"):
+                for byte in range(0, len(data), 5):
+                    self.refuses({**pruned(log([[0, 1]])), path: make.flip(data, byte)}, "REFUSED")
+        # What was stored again later is not what expired; the pack of the first exchange has no "a" then.
+        again = log([[0, 1]], again=True)
+        again["content/000"] = make.pack([part for part in parts(again["content/000"]) if part != b'"a"'])
+        self.assertIn("content of 1 entries was removed", self.verifies(again))
+        living = log([[1, 1]], again=True)
+        living["content/000"] = again["content/000"]
+        self.refuses(living, "entry 0: content part 1: part %s is in content/005, where it was not first named" % hexhash(b'"a"'))
+
+    def test_ranges_are_the_entries_that_went_in(self):
+        pairs = [(first, last) for first in range(6) for last in range(first, 6)]
+        for a in pairs:
+            for b in pairs:
+                ranges = verify.Ranges([a, b])
+                these = {n for first, last in (a, b) for n in range(first, last + 1)}
+                self.assertEqual((list(ranges), len(ranges)), (sorted(these), len(these)))
+                for c in pairs:
+                    left = these - set(range(c[0], c[1] + 1))
+                    self.assertEqual(list(ranges.without(verify.Ranges([c]))), sorted(left))
+                    self.assertEqual(list(verify.Ranges([c]).without(ranges)), sorted(set(range(c[0], c[1] + 1)) - these))
+
     def test_links_are_refused(self):
         # Also one that leads to the right bytes: they may be others tomorrow.
         for path in small():
@@ -499,6 +574,106 @@ class Proofs(Case):
         self.assertEqual(self.run_main("--proof", self.file("p", data), "--vkey", OTHER.vkey)[0], 1)
         without = b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"extra "))
         self.assertIn("holds no entry", self.run_main("--proof", self.file("p", without), "--vkey", LOG.vkey)[1])
+
+
+class Bundles(Case):
+    """Bundles of all that a log has, made from docs/format.md alone."""
+
+    def log(self, *said, kind="custody.expire"):
+        log = Writer()
+        log.exchange('"a"', '"b"', answer="yes", manifest=True)
+        log.exchange('"b"', answer="no")
+        for ranges in said:
+            log.add(kind=kind, id=log.ulid(), time=TIME, erase={"entries": ranges})
+        return log
+
+    def bundle(self, log, *gone, change=lambda files: None):
+        """The bundle of a log, without these parts."""
+        def proof(index, entries):
+            leaves = [make.leaf_hash(entry) for entry in entries]
+            note = LOG.note(make.checkpoint_text(LOG.name, len(entries), make.mth(leaves)))
+            lines = ["c2sp.org/tlog-proof@v1", "index %d" % index] + [make.b64(h) for h in make.path(index, leaves)]
+            return note.encode(), ("\n".join(lines) + "\n\n" + note).encode()
+
+        entries = log.entries
+        leaves = [make.leaf_hash(entry) for entry in entries]
+        root, files, exchanges, custody, lines = make.mth(leaves), {}, [], [], b""
+        nodes, exhibits = [{"@id": "kb:tool", "@type": "uco-tool:Tool", "uco-core:name": "tabellion"}], []
+        for index, data in enumerate(entries):
+            entry = json.loads(data)
+            path = "data/entries/%d.json" % index
+            files[path], (note, files["data/proofs/%d.tlog-proof" % index]) = data, proof(index, entries)
+            protected = make.cbor({1: -8, 4: LOG.id, 15: {1: LOG.name, 2: entry["id"]}, 395: 1})
+            signature = LOG.raw(make.cbor(["Signature1", protected, b"", root]))
+            path_to_root = make.cbor([len(entries), index, make.path(index, leaves)])
+            receipt = [protected, {396: {-1: [path_to_root]}}, None, signature]
+            files["data/receipts/%d.cbor" % index] = make.cbor(make.Tag(18, receipt))
+            digest = {"uco-types:hashValue": {"@value": hexhash(data)}}
+            facet = {"uco-observable:filePath": path, "uco-observable:hash": digest}
+            nodes.append({"@id": "kb:%d" % index, "@type": "uco-observable:File", "uco-core:hasFacet": [facet]})
+            if entry["kind"] == "exchange.request":
+                exchanges.append({"exchange": entry["exchange"], "request": index, "response": index + 1})
+            if entry["kind"].startswith("exchange."):
+                exhibits.append({"@id": "kb:%d" % index})
+                continue
+            custody.append(index)
+            lines += b'{"index":%d,"entry":%s}\n' % (index, data)
+            act = {"@type": "case-investigation:InvestigativeAction", "uco-core:name": entry["kind"]}
+            act.update({"uco-action:startTime": {"@value": entry["time"]}, "uco-action:performer": {"@id": "kb:tool"}})
+            nodes.append({**act, "uco-action:object": [{"@id": "kb:%d" % index}]})
+        nodes.append({"@type": "case-investigation:ProvenanceRecord", "uco-core:object": exhibits})
+        for part in log.seen - set(gone):
+            files["data/content/" + hexhash(part)] = part
+        completeness = {"v": 1, "size": len(entries), "unnumbered": len(entries), "sessions": [], "gaps": [], "wrong": []}
+        contents = {"v": 1, "selection": {}, "exchanges": exchanges, "custody": custody, "older": [], "anchors": []}
+        files["data/custody.jsonl"], files["data/custody.case.jsonld"] = lines, compact({"@graph": nodes})
+        files["data/completeness.json"] = compact({**completeness, "exchanges": len(exchanges)})
+        files["data/bundle.json"], files["data/log/checkpoint"] = compact(contents), note
+        files["data/log/log.vkey"] = LOG.vkey.encode() + b"\n"
+        files["data/log/policy"] = ("log %s\nquorum none\n" % LOG.vkey).encode()
+        change(files)
+        listed = lambda: "".join("%s  %s\n" % (hexhash(files[path]), path) for path in sorted(files)).encode()
+        manifest = listed()
+        record = compact({"v": 1, "kind": "custody.export", "id": log.ulid(), "time": TIME,
+                          "export": {"manifest": hexhash(manifest), "selection": {}, "exchanges": len(exchanges)}})
+        payload, later = dict(files), [make.leaf_hash(entry) for entry in entries + [record]]
+        files.clear()
+        files.update({"bagit.txt": verify.BAGIT, "manifest-sha256.txt": manifest, "export/entry.json": record})
+        files["export/entry.tlog-proof"] = proof(len(entries), entries + [record])[1]
+        consistency = make.consistency(len(entries), later)
+        files["export/consistency"] = "".join(make.b64(h) + "\n" for h in consistency).encode()
+        files["tagmanifest-sha256.txt"] = listed()
+        return {**payload, **files}
+
+    def test_content_that_expired_may_be_absent_and_is_said(self):
+        gone = (b'{"messages":[\0,\0]}', b'"a"', b'"yes"')
+        said = self.verifies(self.bundle(self.log([[0, 1]])))
+        self.assertIn("parts of content make the bodies that the entries commit to", said)
+        said = self.verifies(self.bundle(self.log([[0, 1]]), *gone))
+        self.assertIn("content of exchange 01JDA5N%019d is not here: its time was over, as entry 4 of the log says" % 0, said)
+        self.assertIn("make the bodies that these commit to, but for what had expired", said)
+        a = "data/content/%s: is missing" % hexhash(b'"a"')
+        for log in (self.log(), self.log([[1, 3]]), self.log([[0, 1]], kind="custody.erase")):
+            said = self.refuses(self.bundle(log, *gone), a)
+            self.assertNotIn("but for what had expired", said)
+        # Nor does what comes before an entry, or what the bundle does not list.
+        early = Writer()
+        early.add(kind="custody.expire", id=early.ulid(), time=TIME, erase={"entries": [[0, 2]]})
+        early.exchange('"a"')
+        self.refuses(self.bundle(early, b'"a"'), a)
+        def unlisted(files):
+            contents = json.loads(files["data/bundle.json"])
+            files["data/bundle.json"] = compact({**contents, "custody": []})
+        self.refuses(self.bundle(self.log([[0, 1]]), *gone, change=unlisted), a)
+        # What another exchange names too, and a manifest, stay.
+        log = self.log([[0, 1]])
+        manifest = next(part for part in log.seen if b'"role"' in part)
+        for part in (b'"b"', manifest):
+            self.refuses(self.bundle(log, *gone, part), "data/content/%s: is missing" % hexhash(part))
+        # What is there is checked.
+        def damaged(files):
+            files["data/content/" + hexhash(manifest)] = make.flip(manifest, 20)
+        self.refuses(self.bundle(log, *gone, change=damaged), "does not have its hash")
 
 
 class Commands(Case):

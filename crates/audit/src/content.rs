@@ -25,6 +25,8 @@ pub(crate) struct Packs {
     packs: Vec<(u64, u64, u64)>,
     parts: Parts,
     first_named: Vec<AtomicU64>,
+    /// Of packs before this one, the parts were not hashed.
+    hashed_from: u64,
 }
 
 /// No entry has named it.
@@ -91,7 +93,7 @@ impl Packs {
         within.par_sort_unstable();
         let parts = Parts::from_sorted(within);
         let first_named = (0..parts.len()).map(|_| AtomicU64::new(NOBODY)).collect();
-        Ok(Self { packed, packs, parts, first_named })
+        Ok(Self { packed, packs, parts, first_named, hashed_from })
     }
 
     /// Says what is wrong with the places of parts, once all entries were
@@ -124,6 +126,25 @@ impl Packs {
         found.is_some()
     }
 
+    /// Whether a part is anywhere.
+    pub(crate) fn has(&self, part: &Hash) -> bool {
+        self.parts.find(part).is_some()
+    }
+
+    /// Where an entry finds a part: in the pack of its own batch or an earlier one. One that is in a later pack was stored
+    /// again, after it had been removed, and is not what this entry names.
+    fn find_for(&self, entry: u64, part: &Hash) -> Option<usize> {
+        self.parts.find(part).filter(|&number| self.parts.at(number).pack <= entry)
+    }
+
+    /// What is wrong with a part that an entry lacks.
+    fn lacking(&self, entry: u64, part: Hash) -> Problem {
+        match self.parts.find(&part) {
+            Some(number) => Problem::PartLater { file: self.packed.file(self.parts.at(number).pack), part, entry },
+            None => Problem::PartMissing { entry, part },
+        }
+    }
+
     fn position(&self, pack: u64) -> usize {
         self.packs.binary_search_by_key(&pack, |&(number, ..)| number).expect("every part came out of one of them")
     }
@@ -154,6 +175,16 @@ impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
+}
+
+/// What came of a body.
+enum Body {
+    /// It is right, and so long.
+    Right(u64),
+    /// Parts of it are not there; those that are, are right.
+    Lacking,
+    /// What keeps it from being looked at has been reported.
+    Reported,
 }
 
 /// Why a body cannot be checked.
@@ -202,55 +233,54 @@ impl<'a> PartReader<'a> {
         Ok(Piece { bytes, start, end: start + length as usize })
     }
 
-    /// Finds a part that an entry names, and notes that it does.
-    fn named(&self, entry: u64, part: Hash, problems: &mut Problems) -> Option<&'a Placed> {
-        let Some(number) = self.packs.parts.find(&part) else {
-            problems.push(Problem::PartMissing { entry, part });
-            return None;
-        };
+    /// A part that an entry names, noting that it does; `None` if it is damaged, which is reported.
+    fn named(&self, entry: u64, number: usize, problems: &mut Problems) -> Option<&'a Placed> {
         self.packs.first_named[number].fetch_min(entry, Ordering::Relaxed);
         let placed = self.packs.parts.at(number);
         if placed.damaged {
-            problems.push(Problem::PartDamaged { file: pack_file(placed.pack), part, entry });
+            problems.push(Problem::PartDamaged { file: pack_file(placed.pack), part: placed.part, entry });
             return None;
         }
         Some(placed)
     }
 
-    /// Checks the body that an entry speaks of.
+    /// Checks the body that an entry speaks of. Whether parts of it are lacking.
     pub(crate) fn check(
         &mut self,
         entry: u64,
         content: &Content,
         checked: &mut Checked,
         problems: &mut Problems,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
         if content.omitted.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         match self.body(entry, content, problems) {
-            Ok(Some(bytes)) => {
+            Ok(Body::Right(bytes)) => {
                 checked.bodies += 1;
                 checked.body_bytes += bytes;
-                Ok(())
+                Ok(false)
             }
-            Ok(None) => Ok(()),
+            Ok(Body::Lacking) => Ok(true),
+            Ok(Body::Reported) => Ok(false),
             Err(Stop::Problem(problem)) => {
                 problems.push(problem);
-                Ok(())
+                Ok(false)
             }
             Err(Stop::Source(error)) => Err(error),
         }
     }
 
-    /// The length of a body that is right; `None` if what keeps it from being
-    /// looked at has been reported.
-    fn body(&mut self, entry: u64, content: &Content, problems: &mut Problems) -> Result<Option<u64>, Stop> {
+    fn body(&mut self, entry: u64, content: &Content, problems: &mut Problems) -> Result<Body, Stop> {
         let manifest;
         let parts: &[Part] = match content.manifest {
             None => &content.parts,
             Some(part) => {
-                let Some(placed) = self.named(entry, part, problems) else { return Ok(None) };
+                // A manifest stays, whatever expires.
+                let Some(number) = self.packs.parts.find(&part) else {
+                    return Err(Stop::Problem(Problem::PartMissing { entry, part }));
+                };
+                let Some(placed) = self.named(entry, number, problems) else { return Ok(Body::Reported) };
                 let bytes = self.read(placed)?;
                 manifest = Manifest::parse(bytes.as_ref())
                     .map_err(|error| Stop::Problem(Problem::Manifest { entry, part, error }))?;
@@ -258,61 +288,84 @@ impl<'a> PartReader<'a> {
             }
         };
         let mut places = Vec::with_capacity(parts.len());
+        let mut lacking = 0;
         for part in parts {
-            let Some(placed) = self.named(entry, part.sha256, problems) else { continue };
+            let Some(number) = self.packs.find_for(entry, &part.sha256) else {
+                lacking += 1;
+                continue;
+            };
+            let Some(placed) = self.named(entry, number, problems) else { continue };
             if u64::from(placed.length) == part.bytes {
                 places.push(placed);
             } else {
                 problems.push(Problem::PartLength { entry, part: part.sha256 });
             }
         }
+        if lacking > 0 {
+            // Without the body, nothing else shows what is wrong with parts that were not hashed before.
+            let unhashed = places.into_iter().filter(|placed| placed.pack < self.packs.hashed_from).collect();
+            self.hash(entry, unhashed)?;
+            return Ok(Body::Lacking);
+        }
         if places.len() < parts.len() {
-            return Ok(None);
+            return Ok(Body::Reported);
         }
         // The parts are asked for in order, each once.
         let mut next = places.iter();
         let checked =
             audit::check_body(entry, content, parts, |_| self.read(next.next().expect("a place for each part")))?;
         match checked {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => Ok(Body::Right(bytes)),
             Err(problem) => {
                 // Parts that were not hashed before may be what is wrong.
-                for placed in places {
-                    if sha256(self.read(placed)?) != placed.part {
-                        let file = pack_file(placed.pack);
-                        return Err(Stop::Problem(Problem::PartDamaged { file, part: placed.part, entry }));
-                    }
-                }
+                self.hash(entry, places)?;
                 Err(Stop::Problem(problem))
             }
         }
     }
 
-    /// The sealed pieces that an entry's manifest lists; none if it cannot be read, which is reported elsewhere.
-    pub(crate) fn sealed_elsewhere(&mut self, content: &Content) -> Result<Vec<Hash>, SourceError> {
+    /// Parts have their hashes.
+    fn hash(&mut self, entry: u64, places: Vec<&Placed>) -> Result<(), Stop> {
+        for placed in places {
+            if sha256(self.read(placed)?) != placed.part {
+                let file = pack_file(placed.pack);
+                return Err(Stop::Problem(Problem::PartDamaged { file, part: placed.part, entry }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifest that an entry names; nothing if there is none or it cannot be read, which is reported elsewhere.
+    fn manifest(&mut self, content: &Content) -> Result<Option<Manifest>, SourceError> {
         let Some(number) = content.manifest.and_then(|manifest| self.packs.parts.find(&manifest)) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         match self.read(self.packs.parts.at(number)) {
-            Ok(bytes) => Ok(Manifest::parse(bytes.as_ref()).map(|manifest| manifest.sealed).unwrap_or_default()),
-            Err(Stop::Problem(_)) => Ok(Vec::new()),
+            Ok(bytes) => Ok(Manifest::parse(bytes.as_ref()).ok()),
+            Err(Stop::Problem(_)) => Ok(None),
             Err(Stop::Source(error)) => Err(error),
         }
     }
 
-    /// Whether all parts that an entry names are known.
-    pub(crate) fn knows_all(&mut self, content: &Content) -> Result<bool, SourceError> {
-        let Some(manifest) = content.manifest else {
-            return Ok(content.parts.iter().all(|part| self.packs.parts.find(&part.sha256).is_some()));
-        };
-        let Some(number) = self.packs.parts.find(&manifest) else { return Ok(false) };
-        match self.read(self.packs.parts.at(number)) {
-            Ok(bytes) => Ok(Manifest::parse(bytes.as_ref()).map_or(true, |manifest| {
-                manifest.content.iter().all(|part| self.packs.parts.find(&part.sha256).is_some())
-            })),
-            Err(Stop::Problem(_)) => Ok(true),
-            Err(Stop::Source(error)) => Err(error),
+    /// The sealed pieces that an entry's manifest lists.
+    pub(crate) fn sealed_elsewhere(&mut self, content: &Content) -> Result<Vec<Hash>, SourceError> {
+        Ok(self.manifest(content)?.map(|manifest| manifest.sealed).unwrap_or_default())
+    }
+
+    /// What is wrong with the parts that an entry lacks, if nothing excuses it.
+    pub(crate) fn lacking(&mut self, entry: u64, content: &Content) -> Result<Vec<Problem>, SourceError> {
+        let manifest = self.manifest(content)?;
+        let parts = manifest.as_ref().map_or(&content.parts, |manifest| &manifest.content);
+        let lacking = parts.iter().filter(|part| self.packs.find_for(entry, &part.sha256).is_none());
+        Ok(lacking.map(|part| self.packs.lacking(entry, part.sha256)).collect())
+    }
+
+    /// Whether an entry lacks none of the parts that it names, as far as that can be read.
+    pub(crate) fn knows_all(&mut self, entry: u64, content: &Content) -> Result<bool, SourceError> {
+        if content.manifest.is_some_and(|manifest| !self.packs.has(&manifest)) {
+            return Ok(false);
         }
+        Ok(self.lacking(entry, content)?.is_empty())
     }
 }
 

@@ -5,16 +5,17 @@ use std::cell::Cell;
 use rayon::prelude::*;
 use tabellion_evidence::audit::{self, Event, Facts, Name, Problem};
 use tabellion_evidence::custody;
-use tabellion_evidence::entry::{Content, Entry, Erase, Kind};
+use tabellion_evidence::entry::{Content, Entry};
 use tabellion_evidence::scan;
 use tabellion_evidence::sessions::Said;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
 
 use crate::content::{Packs, PartReader};
+use crate::erasures::Erasures;
 use crate::files::{Files, bundle_file};
 use crate::report::{Checked, Problems};
-use crate::{Source, SourceError, Ticker};
+use crate::{BUNDLES_AT_ONCE, Source, SourceError, Ticker};
 
 /// What bundles say, in order.
 #[derive(Default)]
@@ -35,10 +36,8 @@ pub(crate) struct Entries {
     pub(crate) said: Vec<(u64, Said)>,
     /// What entries say that custody is about, in order, until it is taken.
     pub(crate) custody: Vec<(u64, Box<custody::Said>)>,
-    /// Sealed pieces that are nowhere, with the entries that name them.
-    pub(crate) lacking: Vec<(u64, Hash)>,
-    /// What entries say was erased.
-    pub(crate) erasures: Vec<(u64, Erase)>,
+    /// What is not there, and what entries say was removed.
+    pub(crate) erasures: Erasures,
     pub(crate) checked: Checked,
     pub(crate) problems: Problems,
 }
@@ -206,22 +205,18 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// Whether `is` says so of the content of any entry.
+    /// Whether `is` says so of any entry's content.
     pub(crate) fn any_content<'b>(
         &'b self,
         bundles: std::ops::Range<u64>,
         packs: &'b Packs,
-        is: impl Fn(&mut PartReader<'_>, &Content) -> Result<bool, SourceError> + Sync,
+        is: impl Fn(&mut PartReader<'_>, u64, &Content) -> Result<bool, SourceError> + Sync,
     ) -> Result<bool, SourceError> {
         let found = bundles.into_par_iter().map(|number| -> Result<bool, SourceError> {
             let mut reader = PartReader::new(self.source, packs);
-            let width = width_of(number, self.size);
-            let Some(bytes) = self.source.read(&bundle_file(number, width))? else { return Ok(false) };
-            let Ok(leaves) = audit::leaves(&bytes, width) else { return Ok(false) };
-            for (index, leaf) in (number * WIDTH..).zip(leaves) {
-                if (self.first..self.last).contains(&index)
-                    && let Ok(Entry { content: Some(content), .. }) = Entry::parse(leaf.bytes)
-                    && is(&mut reader, &content)?
+            for (index, entry) in self.parsed(number)? {
+                if let Some(content) = &entry.content
+                    && is(&mut reader, index, content)?
                 {
                     return Ok(true);
                 }
@@ -229,6 +224,77 @@ impl Scope<'_> {
             Ok(false)
         });
         found.try_reduce(|| false, |a, b| Ok(a || b))
+    }
+
+    /// The entries of a bundle, those of them that can be read.
+    fn parsed(&self, number: u64) -> Result<Vec<(u64, Entry)>, SourceError> {
+        let width = width_of(number, self.size);
+        let mut found = (width, self.source.read(&bundle_file(number, width))?);
+        // The full one may have taken its place.
+        if found.1.is_none() {
+            found = (WIDTH as u16, self.source.read(&bundle_file(number, WIDTH as u16))?);
+        }
+        let leaves = found.1.as_deref().and_then(|bytes| audit::leaves(bytes, found.0).ok()).unwrap_or_default();
+        let within = (number * WIDTH..).zip(leaves).filter(|(index, _)| (self.first..self.last).contains(index));
+        Ok(within.filter_map(|(index, leaf)| Some((index, Entry::parse(leaf.bytes).ok()?))).collect())
+    }
+
+    /// Says which parts and pieces it is that entries lack, by reading these a second time.
+    pub(crate) fn missing(&self, erasures: &Erasures) -> Result<Problems, SourceError> {
+        let mut numbers: Vec<u64> = erasures.content.groups(WIDTH).chain(erasures.sealed.groups(WIDTH)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut problems = Problems::default();
+        for some in numbers.chunks(BUNDLES_AT_ONCE as usize) {
+            let found: Vec<Problems> = some
+                .par_iter()
+                .map_init(
+                    || self.packs.map(|packs| PartReader::new(self.source, packs)),
+                    |reader, &number| self.missing_in(number, erasures, reader.as_mut()),
+                )
+                .collect::<Result<_, _>>()?;
+            found.into_iter().for_each(|found| problems.append(found));
+        }
+        Ok(problems)
+    }
+
+    fn missing_in(
+        &self,
+        number: u64,
+        erasures: &Erasures,
+        mut reader: Option<&mut PartReader<'_>>,
+    ) -> Result<Problems, SourceError> {
+        let mut problems = Problems::default();
+        let mut entries = self.parsed(number)?.into_iter().peekable();
+        for index in number * WIDTH..(number + 1) * WIDTH {
+            let entry = entries.next_if(|(at, _)| *at == index).map(|(_, entry)| entry);
+            let (content, sealed) = (erasures.content.has(index), erasures.sealed.has(index));
+            if !content && !sealed {
+                continue;
+            }
+            let mut found = Vec::new();
+            if let (Some(entry), Some(reader)) = (entry, reader.as_deref_mut()) {
+                let body = entry.content.filter(|content| content.omitted.is_none());
+                if let Some(body) = body.as_ref().filter(|_| content) {
+                    found.extend(reader.lacking(index, body)?);
+                }
+                if let Some(packs) = self.sealed.filter(|_| sealed) {
+                    let mut pieces = entry.original.map(|original| original.sealed).unwrap_or_default();
+                    if let Some(body) = &body {
+                        pieces.extend(reader.sealed_elsewhere(body)?);
+                    }
+                    let missing = pieces.into_iter().filter(|piece| !packs.has(piece));
+                    found.extend(missing.map(|part| Problem::SealedMissing { entry: index, part }));
+                }
+            }
+            // It was another one when it was read before.
+            if found.is_empty() {
+                let file = bundle_file(number, width_of(number, self.size));
+                found.push(Problem::EntryChanged { file, entry: index });
+            }
+            problems.extend(found);
+        }
+        Ok(problems)
     }
 }
 
@@ -243,8 +309,7 @@ impl Entries {
         self.events.extend(later.events);
         self.said.extend(later.said);
         self.custody.extend(later.custody);
-        self.lacking.extend(later.lacking);
-        self.erasures.extend(later.erasures);
+        self.erasures.take(later.erasures);
         self.checked.add(&later.checked);
         self.problems.append(later.problems);
     }
@@ -267,15 +332,19 @@ impl Entries {
             return Ok(());
         }
         let Some(entry) = self.facts(index, bytes, file) else { return Ok(()) };
-        self.erasures.extend(entry.erase.filter(|_| entry.kind == Kind::Erase).map(|erase| (index, erase)));
+        self.erasures.say(index, &entry);
         let mut pieces = entry.original.map(|original| original.sealed).unwrap_or_default();
         if let (Some(reader), Some(content)) = (reader, &entry.content) {
-            reader.check(index, content, &mut self.checked, &mut self.problems)?;
+            if reader.check(index, content, &mut self.checked, &mut self.problems)? {
+                self.erasures.content.add(index, index);
+            }
             pieces.extend(reader.sealed_elsewhere(content)?);
         }
-        if let Some(sealed) = sealed {
-            self.lacking
-                .extend(pieces.into_iter().filter(|piece| !sealed.name(index, piece)).map(|piece| (index, piece)));
+        // Each of them is noted as named.
+        if let Some(sealed) = sealed
+            && pieces.iter().filter(|piece| !sealed.name(index, piece)).count() > 0
+        {
+            self.erasures.sealed.add(index, index);
         }
         Ok(())
     }
@@ -403,6 +472,8 @@ impl Checked {
         self.sealed += other.sealed;
         self.sealed_bytes += other.sealed_bytes;
         self.erased += other.erased;
+        self.expired += other.expired;
+        self.removed += other.removed;
         self.exchanges += other.exchanges;
         self.open_exchanges += other.open_exchanges;
     }

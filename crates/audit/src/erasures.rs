@@ -1,51 +1,208 @@
-//! Sealed pieces that are nowhere: erased, as the log itself says, or missing.
+//! What is not there any more: removed, as the log itself says, or missing.
+//!
+//! The entry that says so comes later in the log than what it is about. So what is lacking is kept until that was read,
+//! as ranges of entries, of which there may be millions; which parts of them nothing excuses, the entries are read a
+//! second time to say ([`crate::entries::Scope::missing`]).
 
-use tabellion_evidence::audit::Problem;
-use tabellion_evidence::entry::Erase;
-use tabellion_evidence::tree::Hash;
+use tabellion_evidence::entry::{Entry, Kind};
 
-use crate::entries::Entries;
+use crate::report::{Checked, LISTED_MAX};
+
+/// Entries, as ranges from a first to a last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranges {
+    /// In order and apart from each other, once [`Ranges::order`] was called.
+    list: Vec<(u64, u64)>,
+    /// How long the list may become before it is put in order.
+    room: usize,
+}
+
+impl Ranges {
+    /// The list never has more than twice as many ranges as are apart from each other, but for so many.
+    const ROOM_MIN: usize = 1 << 10;
+
+    pub(crate) fn add(&mut self, first: u64, last: u64) {
+        match self.list.last_mut() {
+            // Nearly all come in order.
+            Some(end) if end.0 <= first && first <= end.1.saturating_add(1) => end.1 = end.1.max(last),
+            _ => self.list.push((first, last)),
+        }
+        if self.list.len() > self.room.max(Self::ROOM_MIN) {
+            self.order();
+            self.room = 2 * self.list.len();
+        }
+    }
+
+    fn extend(&mut self, later: Self) {
+        later.list.into_iter().for_each(|(first, last)| self.add(first, last));
+    }
+
+    fn order(&mut self) {
+        self.list.sort_unstable();
+        self.list.dedup_by(|next, end| {
+            let joins = next.0 <= end.1.saturating_add(1);
+            if joins {
+                end.1 = end.1.max(next.1);
+            }
+            joins
+        });
+    }
+
+    /// Takes out those that are among others. Both are in order.
+    fn remove(&mut self, others: &Self) {
+        let mut rest = Vec::new();
+        let mut others = &*others.list;
+        for &(mut first, last) in &self.list {
+            others = &others[others.partition_point(|other| other.1 < first)..];
+            for &(from, to) in others.iter().take_while(|other| other.0 <= last) {
+                if first < from {
+                    rest.push((first, from - 1));
+                }
+                first = to.saturating_add(1);
+            }
+            if first <= last {
+                rest.push((first, last));
+            }
+        }
+        self.list = rest;
+    }
+
+    /// How many entries they are, in order.
+    fn count(&self) -> u64 {
+        self.list.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
+    /// Whether an entry is among them, in order.
+    pub(crate) fn has(&self, entry: u64) -> bool {
+        let after = self.list.partition_point(|&(first, _)| first <= entry);
+        after > 0 && entry <= self.list[after - 1].1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Groups of so many entries that any of them is in, by number.
+    pub(crate) fn groups(&self, of: u64) -> impl Iterator<Item = u64> {
+        self.list.iter().flat_map(move |(first, last)| first / of..=last / of)
+    }
+}
 
 /// What entries lack, and what others say of that.
 #[derive(Default)]
 pub(crate) struct Erasures {
-    lacking: Vec<(u64, Hash)>,
-    said: Vec<(u64, Erase)>,
+    /// Entries that lack content: a part of it is in no pack, or only in a later one.
+    pub(crate) content: Ranges,
+    /// Entries that name sealed pieces that are nowhere.
+    pub(crate) sealed: Ranges,
+    /// Entries that later ones say were erased.
+    erased: Ranges,
+    /// Entries that later ones say expired.
+    expired: Ranges,
+    /// Which entries say that others expired, the first of them.
+    pub(crate) expiries: Vec<u64>,
+    /// How many of the expired lack content.
+    removed: u64,
 }
 
 impl Erasures {
-    pub(crate) fn take(&mut self, read: &mut Entries) {
-        self.lacking.append(&mut read.lacking);
-        self.said.append(&mut read.erasures);
-    }
-
-    pub(crate) fn lacks_nothing(&self) -> bool {
-        self.lacking.is_empty()
-    }
-
-    /// How many entries' originals were erased, by the entries that were read.
-    pub(crate) fn count(&self) -> u64 {
-        let ranges = self.said.iter().flat_map(|(_, erase)| &erase.entries);
-        let mut ranges: Vec<(u64, u64)> = ranges.copied().collect();
-        ranges.sort_unstable();
-        let (mut count, mut next) = (0, 0);
-        for (first, last) in ranges {
-            let first = first.max(next);
-            if first <= last {
-                count += last - first + 1;
-                next = last + 1;
+    /// Takes in what an entry says of others. What comes after it, it cannot speak of; so who said a thing need not be kept.
+    pub(crate) fn say(&mut self, index: u64, entry: &Entry) {
+        let said = match entry.kind {
+            Kind::Erase => &mut self.erased,
+            Kind::Expire => &mut self.expired,
+            _ => return,
+        };
+        for &(first, last) in entry.erase.iter().flat_map(|erase| &erase.entries) {
+            if first < index {
+                said.add(first, last.min(index - 1));
             }
         }
-        count
+        if entry.kind == Kind::Expire {
+            self.expiries.push(index);
+        }
     }
 
-    /// Those pieces that no later entry says were erased.
-    pub(crate) fn missing(self) -> impl Iterator<Item = Problem> {
-        let said = self.said;
-        let erased = move |entry| said.iter().any(|(at, erase)| *at > entry && erase.names(entry));
-        self.lacking
-            .into_iter()
-            .filter(move |&(entry, _)| !erased(entry))
-            .map(|(entry, part)| Problem::SealedMissing { entry, part })
+    pub(crate) fn take(&mut self, later: Self) {
+        self.content.extend(later.content);
+        self.sealed.extend(later.sealed);
+        self.erased.extend(later.erased);
+        self.expired.extend(later.expired);
+        self.expiries.extend(later.expiries);
+        self.expiries.truncate(LISTED_MAX);
+        self.removed += later.removed;
+    }
+
+    /// Drops what is excused by what was said so far.
+    pub(crate) fn settle(&mut self) {
+        for ranges in [&mut self.content, &mut self.sealed, &mut self.erased, &mut self.expired] {
+            ranges.order();
+        }
+        let lacking = self.content.count();
+        self.content.remove(&self.expired);
+        self.removed += lacking - self.content.count();
+        self.sealed.remove(&self.erased);
+        self.sealed.remove(&self.expired);
+    }
+
+    /// Whether nothing is lacking, but for what [`Erasures::settle`] dropped.
+    pub(crate) fn lacks_nothing(&self) -> bool {
+        self.content.is_empty() && self.sealed.is_empty()
+    }
+
+    /// Adds how many it is that the entries that were read say of, once that is settled. (One that was erased by an entry
+    /// before a state, and again by one after it, counts twice.)
+    pub(crate) fn count(&self, checked: &mut Checked) {
+        checked.erased += self.erased.count();
+        checked.expired += self.expired.count();
+        checked.removed += self.removed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(list: &[(u64, u64)]) -> Ranges {
+        let mut ranges = Ranges::default();
+        list.iter().for_each(|&(first, last)| ranges.add(first, last));
+        ranges.order();
+        ranges
+    }
+
+    #[test]
+    fn ranges_are_the_entries_that_went_in_whatever_their_order() {
+        // Every two ranges within eight entries, and every other two taken from them.
+        let all: Vec<(u64, u64)> = (0..8).flat_map(|first| (first..8).map(move |last| (first, last))).collect();
+        let among = |list: &[(u64, u64)], entry| list.iter().any(|(first, last)| (*first..=*last).contains(&entry));
+        for &a in &all {
+            for &b in &all {
+                let ranges = ranges(&[a, b]);
+                assert!((0..9).all(|entry| ranges.has(entry) == among(&[a, b], entry)), "{a:?} {b:?}");
+                assert!(ranges.list.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+                assert_eq!(ranges.count(), (0..9).filter(|&entry| ranges.has(entry)).count() as u64);
+                for &c in &all {
+                    for d in [c, (0, 0), (3, 3)] {
+                        let mut rest = ranges.clone();
+                        rest.remove(&self::ranges(&[c, d]));
+                        let left = |entry| ranges.has(entry) && !among(&[c, d], entry);
+                        assert!((0..9).all(|entry| rest.has(entry) == left(entry)), "{a:?} {b:?} without {c:?} {d:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_million_entries_that_come_in_any_order_take_no_more_room_than_the_ranges_that_they_make() {
+        let mut ranges = Ranges::default();
+        for n in 0..1_000_000_u64 {
+            // 7 and 2^20 have no factor in common, so each comes once.
+            let entry = n.wrapping_mul(7) % (1 << 20);
+            ranges.add(entry, entry);
+            ranges.add(entry / 2, entry / 2 + 600_000);
+            assert!(ranges.list.len() <= ranges.room.max(Ranges::ROOM_MIN));
+        }
+        assert!(ranges.list.capacity() < 1 << 21);
     }
 }

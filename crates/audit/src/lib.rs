@@ -112,6 +112,15 @@ fn keys_of<'a>(keys: impl Iterator<Item = &'a VerifierKey>, checkpoint: Option<&
     keys.filter(|key| head.as_ref().is_some_and(|head| head.origin == key.name())).cloned().collect()
 }
 
+/// Who says something: a few of these entries.
+fn said_by(entries: &[u64]) -> String {
+    let few: Vec<String> = entries.iter().take(5).map(u64::to_string).collect();
+    match entries.len() {
+        1 => format!("entry {} says", few[0]),
+        many => format!("entries {}{} say", few.join(", "), if many > few.len() { " and more" } else { "" }),
+    }
+}
+
 /// Says how far it has come, one step at a time and from any thread.
 struct Ticker<'a> {
     progress: &'a (dyn Fn(Progress) + Sync),
@@ -288,6 +297,14 @@ impl Run<'_> {
                     format!("{} sealed pieces have their hashes, and no other is named by an entry", checked.sealed);
                 report.prove("sealed", text);
             }
+        }
+        if checked.removed > 0 && problems.none_about(&[About::Content, About::Entries, About::Tree]) {
+            let text = format!(
+                "content of {} entries was removed when its time was over, as {}; its hashes are still in the tree",
+                checked.removed,
+                said_by(&report.expiries)
+            );
+            report.prove("expired", text);
         }
         if !problems.none_about(&[About::Tree, About::Entries, About::Signature]) {
             return;
@@ -575,9 +592,19 @@ impl Run<'_> {
         {
             sealed.misplaced(0, size, &mut self.problems);
         }
-        let mut erasures = Erasures::default();
-        erasures.take(&mut entries);
-        self.erased(erasures);
+        let scope = Scope {
+            source: self.source,
+            size,
+            first: 0,
+            last: size,
+            files: None,
+            packs: packs.as_ref(),
+            sealed: sealed.as_ref(),
+            foreign: self.options.foreign,
+            roots: false,
+            ticker: &Ticker::new(&|_| {}, Phase::Bundles, 0),
+        };
+        self.erased(std::mem::take(&mut entries.erasures), &scope)?;
         self.relations(entries, read_all, true);
         if !read_all {
             self.unchecked(
@@ -659,10 +686,14 @@ impl Run<'_> {
         Ok(entries)
     }
 
-    /// Says of sealed pieces that are nowhere whether they were erased.
-    fn erased(&mut self, erasures: Erasures) {
-        self.report.checked.erased += erasures.count();
-        self.problems.extend(erasures.missing());
+    /// Counts what the log says was erased and expired, and says of what else is not there that it is missing.
+    fn erased(&mut self, mut erasures: Erasures, scope: &Scope<'_>) -> Result<(), SourceError> {
+        erasures.settle();
+        erasures.count(&mut self.report.checked);
+        self.report.expiries.append(&mut erasures.expiries);
+        self.report.expiries.truncate(LISTED_MAX);
+        self.problems.append(scope.missing(&erasures)?);
+        Ok(())
     }
 
     /// Holds the root that the log had against that of the older checkpoint.
@@ -776,9 +807,19 @@ impl Run<'_> {
         {
             sealed.misplaced(first, last, &mut self.problems);
         }
-        if !entries.lacking.is_empty() {
+        let mut erasures = std::mem::take(&mut entries.erasures);
+        erasures.settle();
+        if !std::mem::take(&mut erasures.sealed).is_empty() {
             self.unchecked("sealed", "sealed pieces that are not in the range's own packs were not looked for");
         }
+        if last < head.size && !std::mem::take(&mut erasures.content).is_empty() {
+            self.unchecked(
+                "expired",
+                "content of the range is not there, and whether an entry after the range says that it expired was not looked \
+                 for",
+            );
+        }
+        self.erased(erasures, &scope)?;
         self.relations(entries, false, false);
         Ok(())
     }
@@ -812,7 +853,8 @@ impl Run<'_> {
             roots: false,
             ticker: &ticker,
         };
-        let lacking = scope.any_content(bundles, &packs, |reader, content| Ok(!reader.knows_all(content)?))?;
+        let lacking =
+            scope.any_content(bundles, &packs, |reader, index, content| Ok(!reader.knows_all(index, content)?))?;
         let found = std::mem::replace(&mut self.problems, problems);
         if !lacking || begin == 0 {
             self.problems.append(found);

@@ -35,6 +35,8 @@ pub struct Report {
     pub quorum: Option<bool>,
     /// Entries that are requests without a response, as far as they fit.
     pub open_exchanges: Vec<u64>,
+    /// Entries that say that others were no longer to be kept, as far as they fit.
+    pub expiries: Vec<u64>,
     /// What is wrong, as far as it fits.
     pub problems: Vec<Problem>,
     /// How many problems did not fit.
@@ -140,6 +142,7 @@ impl About {
             | Problem::PartUnnamed { .. }
             | Problem::PartElsewhere { .. }
             | Problem::PartMissing { .. }
+            | Problem::PartLater { .. }
             | Problem::SealedMissing { .. }
             | Problem::PartLength { .. }
             | Problem::Manifest { .. }
@@ -188,6 +191,12 @@ pub struct Checked {
     /// Entries whose originals the log says were erased.
     #[serde(default)]
     pub erased: u64,
+    /// Entries that the log says were no longer to be kept.
+    #[serde(default)]
+    pub expired: u64,
+    /// Those of them whose content is not all there any more.
+    #[serde(default)]
+    pub removed: u64,
     /// Exchanges.
     pub exchanges: u64,
     /// Exchanges without a response yet.

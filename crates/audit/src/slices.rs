@@ -61,6 +61,9 @@ pub struct State {
     /// Requests without a response, by exchange.
     open: BTreeMap<Name, u64>,
     checked: Checked,
+    /// Entries that say that others were no longer to be kept, the first of them.
+    #[serde(default)]
+    expiries: Vec<u64>,
 }
 
 /// The version of a state.
@@ -204,7 +207,8 @@ impl Run<'_> {
             self.problems.append(problems);
             self.report.checked.add(&read.checked);
             self.follow(&mut read);
-            erasures.take(&mut read);
+            erasures.take(std::mem::take(&mut read.erasures));
+            erasures.settle();
             memory.take(&mut read);
             read_all &= read.unreadable.is_empty();
             if ends {
@@ -213,7 +217,7 @@ impl Run<'_> {
             first = last;
             // What is missing may turn out to be erased, and may not: until then there is nothing to go on from.
             if self.options.keeps_state && proven && self.problems.is_empty() && erasures.lacks_nothing() {
-                self.keep(heads, first, has_content, &memory, keep)?;
+                self.keep(heads, first, has_content, &memory, &erasures, keep)?;
             }
         }
         if let Some(files) = &files {
@@ -245,7 +249,19 @@ impl Run<'_> {
         {
             sealed.misplaced(from, size, &mut self.problems);
         }
-        self.erased(erasures);
+        let scope = Scope {
+            source,
+            size,
+            first: from,
+            last: size,
+            files: None,
+            packs: packs.as_ref(),
+            sealed: sealed.as_ref(),
+            foreign: self.options.foreign,
+            roots: false,
+            ticker: &ticker,
+        };
+        self.erased(erasures, &scope)?;
         if !read_all {
             self.unchecked(
                 "unreadable",
@@ -280,6 +296,7 @@ impl Run<'_> {
         self.custody.clone_from(&state.custody);
         memory.open.extend(&state.open);
         self.report.checked = state.checked;
+        self.report.expiries.clone_from(&state.expiries);
         memory.exchanges = state.checked.exchanges;
         self.unchecked(
             "state",
@@ -298,6 +315,7 @@ impl Run<'_> {
         size: u64,
         content: bool,
         memory: &Memory,
+        erasures: &Erasures,
         keep: &mut dyn FnMut(&State),
     ) -> Result<(), SourceError> {
         let (Some(key), Ok(root)) = (&heads.key, tree::root_of_tiles(self.source, size, heads.checkpoint.size)?) else {
@@ -307,7 +325,11 @@ impl Run<'_> {
         if !memory.strays.is_empty() {
             return Ok(());
         }
-        let checked = Checked { exchanges: memory.exchanges, ..self.report.checked };
+        let mut checked = Checked { exchanges: memory.exchanges, ..self.report.checked };
+        erasures.count(&mut checked);
+        let mut expiries = self.report.expiries.clone();
+        expiries.extend(&erasures.expiries);
+        expiries.truncate(LISTED_MAX);
         let open = memory.open.iter().map(|(&exchange, &entry)| (exchange, entry)).collect();
         keep(&State {
             v: STATE_VERSION,
@@ -319,6 +341,7 @@ impl Run<'_> {
             custody: self.custody.clone(),
             open,
             checked,
+            expiries,
         });
         Ok(())
     }

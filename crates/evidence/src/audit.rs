@@ -284,7 +284,7 @@ pub enum Problem {
         /// The entry.
         entry: u64,
     },
-    /// An entry names a sealed piece that is nowhere, and nothing says that it was erased.
+    /// An entry names a sealed piece that is nowhere, and no later one says that it was erased or expired.
     #[error("entry {entry} names the sealed piece {part}, which is in no pack")]
     SealedMissing {
         /// The entry.
@@ -320,13 +320,24 @@ pub enum Problem {
         /// The entry.
         entry: u64,
     },
-    /// An entry names a part that is in no pack.
+    /// An entry names a part that is in no pack, and no later one says that it expired; or a manifest, which stays.
     #[error("entry {entry} names part {part}, which no pack has")]
     PartMissing {
         /// The entry.
         entry: u64,
         /// The part.
         part: Hash,
+    },
+    /// An entry names a part that only a later pack has, as if it had been removed and stored again, and no later entry says
+    /// that it expired.
+    #[error("entry {entry} names part {part}, which only {file} has, a later pack than that of its batch")]
+    PartLater {
+        /// The pack.
+        file: String,
+        /// The part.
+        part: Hash,
+        /// The entry.
+        entry: u64,
     },
     /// A part is longer or shorter than the entry says.
     #[error("entry {entry} names part {part} with another length than it has")]
@@ -431,7 +442,7 @@ impl Problem {
             Self::SealedMissing { .. } => "sealed-missing",
             Self::PartTwice { .. } => "part-twice",
             Self::PartUnnamed { .. } => "part-unnamed",
-            Self::PartElsewhere { .. } => "part-elsewhere",
+            Self::PartElsewhere { .. } | Self::PartLater { .. } => "part-elsewhere",
             Self::PartMissing { .. } => "part-missing",
             Self::PartLength { .. } => "part-length",
             Self::Manifest { .. } => "manifest",
@@ -479,7 +490,8 @@ impl Problem {
             | Self::PartDamaged { file, .. }
             | Self::PartTwice { file, .. }
             | Self::PartUnnamed { file, .. }
-            | Self::PartElsewhere { file, .. } => Some(file),
+            | Self::PartElsewhere { file, .. }
+            | Self::PartLater { file, .. } => Some(file),
             _ => None,
         }
     }
@@ -497,6 +509,7 @@ impl Problem {
             | Self::ResponseAlone { entry }
             | Self::PartDamaged { entry, .. }
             | Self::PartElsewhere { entry, .. }
+            | Self::PartLater { entry, .. }
             | Self::PartMissing { entry, .. }
             | Self::PartLength { entry, .. }
             | Self::SealedMissing { entry, .. }
@@ -517,6 +530,7 @@ impl Problem {
             | Self::PartTwice { part, .. }
             | Self::PartUnnamed { part, .. }
             | Self::PartElsewhere { part, .. }
+            | Self::PartLater { part, .. }
             | Self::PartMissing { part, .. }
             | Self::PartLength { part, .. }
             | Self::SealedMissing { part, .. }

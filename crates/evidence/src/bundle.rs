@@ -19,7 +19,7 @@ use crate::audit::{self, check_body};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::cose::{self, CoseError};
 use crate::custody;
-use crate::entry::{Entry, EntryError, Kind, Manifest, Part, commitment};
+use crate::entry::{Entry, EntryError, Erase, Kind, Manifest, Part, commitment};
 use crate::note::{NoteError, VerifierKey, parse_keys};
 use crate::ots::{BlockHeader, HeaderError, OtsError};
 use crate::policy::{Policy, PolicyError};
@@ -390,6 +390,8 @@ pub struct Checked {
     pub custody: u64,
     /// How many parts of content.
     pub parts: u64,
+    /// Entries of exchanges whose content is not all here, because it had expired; and which entry says so of each.
+    pub expired: BTreeMap<u64, u64>,
     /// The record of the export, once it was proved.
     pub export: Option<Entry>,
     /// What is proved.
@@ -425,6 +427,7 @@ pub fn verify_within(files: &Files, trust: &Trust, scope: Scope) -> Checked {
         receipts: (0, 0),
         expected: BTreeSet::new(),
         entries: BTreeMap::new(),
+        lacking: BTreeMap::new(),
     };
     check.manifests();
     check.payload();
@@ -451,6 +454,8 @@ struct Check<'a> {
     expected: BTreeSet<String>,
     /// The entries that are proved.
     entries: BTreeMap<u64, Entry>,
+    /// What of the content that entries name is not there, until it is known whether it expired.
+    lacking: BTreeMap<u64, Vec<Hash>>,
 }
 
 /// What only that belongs to which something else names.
@@ -551,9 +556,11 @@ impl<'a> Check<'a> {
             _ => return self.wrong(CONTENTS, Wrong::Malformed),
         };
         self.checked.selection.clone_from(&contents.selection);
+        let since = self.wrongs;
         self.exchanges(&log, &contents);
         self.originals(&contents);
         self.custody(&log, &contents);
+        self.expired(since, &contents);
         self.rules(&log);
         if let (count, 0) = self.receipts {
             self.proved(self.wrongs, "receipts", format!("{count} COSE receipts prove the same of each entry"));
@@ -649,7 +656,53 @@ impl<'a> Check<'a> {
              byte, at its place"
         );
         self.proved(since, "exchanges", text);
-        self.proved(since, "content", format!("{parts} parts of content make the bodies that the entries commit to"));
+        // Else `expired` says it.
+        if self.lacking.is_empty() {
+            self.proved(
+                since,
+                "content",
+                format!("{parts} parts of content make the bodies that the entries commit to"),
+            );
+        }
+    }
+
+    /// Content that is not there had expired, as a later entry says, or is missing.
+    fn expired(&mut self, since: u64, contents: &Contents) {
+        let lacking = std::mem::take(&mut self.lacking);
+        if lacking.is_empty() {
+            return;
+        }
+        let expiries = self.entries.iter().filter(|(_, said)| said.kind == Kind::Expire);
+        let expiries: Vec<(u64, Erase)> = expiries.filter_map(|(&at, said)| Some((at, said.erase.clone()?))).collect();
+        for (entry, parts) in lacking {
+            match expiries.iter().find(|(at, said)| *at > entry && said.names(entry)) {
+                Some(&(at, _)) => drop(self.checked.expired.insert(entry, at)),
+                None => parts.iter().for_each(|part| self.wrong(part_path(part), Wrong::Missing)),
+            }
+        }
+        let parts = self.checked.parts;
+        let text = format!(
+            "{parts} parts of content have the hashes that the entries name, and make the bodies that these commit to, but \
+             for what had expired"
+        );
+        self.proved(since, "content", text);
+        for (at, _) in expiries {
+            let expired = |index: &u64| self.checked.expired.get(index) == Some(&at);
+            let mine = contents
+                .exchanges
+                .iter()
+                .filter(|exchange| expired(&exchange.request) || exchange.response.as_ref().is_some_and(expired));
+            let ids: Vec<&str> = mine.map(|exchange| exchange.exchange.as_str()).collect();
+            if !ids.is_empty() {
+                let text = format!(
+                    "content of {} {} is not here: its time was over, as entry {at} of the log says; its hashes are in the \
+                     entries",
+                    if ids.len() == 1 { "exchange" } else { "exchanges" },
+                    ids.join(", ")
+                );
+                self.proved(since, "expired", text);
+            }
+        }
     }
 
     /// Sealed pieces are those that the entries name; what was opened of them is what the entries commit to.
@@ -792,7 +845,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The content that an entry names is there, and is what the entry commits to.
+    /// The content that an entry names is what the entry commits to, if it is there.
     fn content(&mut self, index: u64, entry: &Entry) {
         let Some(content) = &entry.content else { return };
         if content.omitted.is_some() {
@@ -811,14 +864,22 @@ impl<'a> Check<'a> {
                 &manifest
             }
         };
-        let mut bytes_of = BTreeMap::new();
+        let (mut bytes_of, mut lacking) = (BTreeMap::new(), Vec::new());
         for part in parts {
+            if !self.files.contains_key(&part_path(&part.sha256)) {
+                lacking.push(part.sha256);
+                continue;
+            }
             let Some(bytes) = self.part(&part.sha256) else { return };
             if bytes.len() as u64 != part.bytes {
                 let problem = audit::Problem::PartLength { entry: index, part: part.sha256 };
                 self.wrong(entry_path(index), Wrong::Body(problem));
             }
             bytes_of.insert(part.sha256, bytes);
+        }
+        if !lacking.is_empty() {
+            self.lacking.insert(index, lacking);
+            return;
         }
         let fetch = |part: &Part| Ok::<_, std::convert::Infallible>(bytes_of[&part.sha256]);
         let Ok(checked) = check_body(index, content, parts, fetch);

@@ -125,7 +125,7 @@ fn report(files: &Files, checked: &Checked) -> Value {
         .collect();
     let contents = files.get(bundle::CONTENTS).and_then(|bytes| serde_json::from_slice::<Contents>(bytes).ok());
     let (exchanges, custody) = match &contents {
-        Some(contents) => (view::exchanges(files, contents), view::custody(files, contents)),
+        Some(contents) => (view::exchanges(files, contents, &checked.expired), view::custody(files, contents)),
         None => (Vec::new(), Vec::new()),
     };
     let selection = contents.map(|contents| contents.selection);

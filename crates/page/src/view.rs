@@ -1,7 +1,7 @@
 //! A bundle for reading. Nothing here proves anything: what is shown is what the files say, and [`super::report`] says
 //! beside it what of them is proved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tabellion_evidence::bundle::{self, Contents, Files};
@@ -26,9 +26,13 @@ pub(crate) fn custody(files: &Files, contents: &Contents) -> Vec<Value> {
             let of: Vec<String> = export.selection.iter().map(|(name, value)| format!("{name} {value}")).collect();
             format!("{} exchanges, {}", export.exchanges, of.join(", "))
         });
+        let erase = entry.erase.as_ref().map(|erase| {
+            let of: Vec<String> = erase.selection.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            [vec![format!("{} entries", erase.count())], of].concat().join(", ")
+        });
         let tags: Vec<String> = entry.tags.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let tags = (!tags.is_empty()).then(|| tags.join(", "));
-        let what: Vec<String> = [gap, export, tags].into_iter().flatten().collect();
+        let what: Vec<String> = [gap, export, erase, tags].into_iter().flatten().collect();
         Some(json!({
             "index": index,
             "time": entry.time,
@@ -41,20 +45,20 @@ pub(crate) fn custody(files: &Files, contents: &Contents) -> Vec<Value> {
     contents.custody.iter().filter_map(one).collect()
 }
 
-/// The exchanges, in the order of their requests.
-pub(crate) fn exchanges(files: &Files, contents: &Contents) -> Vec<Value> {
+/// The exchanges, in the order of their requests. `expired` is [`bundle::Checked::expired`].
+pub(crate) fn exchanges(files: &Files, contents: &Contents, expired: &BTreeMap<u64, u64>) -> Vec<Value> {
     let one = |exchange: &bundle::Exchange| {
         json!({
             "exchange": exchange.exchange,
-            "request": side(files, exchange.request),
-            "response": exchange.response.and_then(|index| side(files, index)),
+            "request": side(files, exchange.request, expired),
+            "response": exchange.response.and_then(|index| side(files, index, expired)),
         })
     };
     contents.exchanges.iter().map(one).collect()
 }
 
 /// One entry of an exchange, with its content.
-fn side(files: &Files, index: u64) -> Option<Value> {
+fn side(files: &Files, index: u64, expired: &BTreeMap<u64, u64>) -> Option<Value> {
     let entry = entry(files, &bundle::entry_path(index))?;
     let redaction = entry.redaction.as_ref();
     let mut tokens: BTreeSet<String> =
@@ -89,6 +93,7 @@ fn side(files: &Files, index: u64) -> Option<Value> {
         "policy": redaction.map(|redaction| redaction.policy),
         "findings": redaction.map(|redaction| &redaction.findings),
         "commitment": entry.original.as_ref().map(|original| original.commitment),
+        "expired": expired.get(&index),
         "omitted": entry.content.as_ref().and_then(|content| content.omitted),
         "parameters": frame.map(|frame| String::from_utf8_lossy(frame).replace('\0', "…")),
         "parts": shown,
@@ -178,6 +183,26 @@ mod tests {
         ] {
             assert_eq!(readable(part), read, "{part}");
         }
+    }
+
+    #[test]
+    fn content_that_is_no_longer_kept_is_shown_as_that() {
+        let request = br#"{"v":1,"kind":"exchange.request","id":"A","exchange":"A","time":"2026-11-22T10:00:00Z","content":{"sha256":"0000000000000000000000000000000000000000000000000000000000000000","bytes":1,"parts":[{"role":"frame","sha256":"0000000000000000000000000000000000000000000000000000000000000000","bytes":1}]}}"#;
+        let expire = br#"{"v":1,"kind":"custody.expire","id":"B","time":"2026-11-22T10:00:00Z","erase":{"entries":[[3,4]],"selection":{"keep":"90d"}}}"#;
+        let files = Files::from([(bundle::entry_path(3), request.to_vec()), (bundle::entry_path(9), expire.to_vec())]);
+        let contents = Contents {
+            v: bundle::VERSION,
+            selection: BTreeMap::new(),
+            exchanges: vec![bundle::Exchange { exchange: "A".into(), request: 3, response: None }],
+            custody: vec![9],
+            older: Vec::new(),
+            anchors: Vec::new(),
+        };
+        let side = |expired| exchanges(&files, &contents, &expired)[0]["request"].clone();
+        let shown = side(BTreeMap::from([(3, 9)]));
+        assert_eq!((&shown["expired"], &shown["parts"]), (&json!(9), &json!([])));
+        assert_eq!(side(BTreeMap::new())["expired"], Value::Null);
+        assert_eq!(custody(&files, &contents)[0]["what"], "2 entries, keep 90d");
     }
 
     #[test]

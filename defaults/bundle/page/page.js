@@ -9,10 +9,11 @@
     "custody.recover": "Recording went on after a stop that was not in order", "custody.gap": "Something was not recorded",
     "custody.anchor": "An outside authority’s word on the time was put on the record", "custody.export": "A bundle was handed out",
     "custody.report": "A report was made", "custody.reveal": "An original was opened, or its salt given out",
-    "custody.erase": "What opens originals was destroyed", "custody.key.issue": "A key was issued",
+    "custody.erase": "What opens originals was destroyed", "custody.expire": "What was no longer kept expired",
+    "custody.key.issue": "A key was issued",
     "custody.key.revoke": "A key was revoked", "custody.hold.place": "A legal hold was placed",
     "custody.hold.lift": "A legal hold was lifted", "custody.request": "An approval was asked for",
-    "custody.approve": "An officer approved an act", "custody.policy.change": "Other acts need an approval from now on",
+    "custody.approve": "An officer approved an act", "custody.policy.change": "Which acts need an approval, or how long what is kept, changed",
     "case.open": "A case was opened", "case.close": "A case was closed",
   };
   let wasm = null, copy = null, given = null, ownManifest = null;
@@ -116,6 +117,7 @@
         const again = part("", element("p", before + (before === 1 ? " part" : " parts") + " as before", "text before"));
         into.insertBefore(again, into.querySelector(".part"));
       }
+      if (side.expired) into.append(part("", element("p", "content that is no longer kept: its time was over, as entry " + side.expired + " says", "text before")));
       if (side.omitted) into.append(part("", element("p", "no content: " + side.omitted, "text before")));
       if (into !== box) box.append(into);
     }
