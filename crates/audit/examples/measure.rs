@@ -122,7 +122,7 @@ fn conversation(number: u64) -> Vec<Append> {
         appends.push(Append {
             entry: request.to_bytes().expect("it is short"),
             parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
-            sealed: Vec::new(),
+            ..Append::default()
         });
         said.push(format!("{{\"role\":\"assistant\",\"content\":\"{number} {turn} {}\"}}", "b".repeat(TEXT)));
         let mut response = Entry::new(Kind::Response, id(1), time);
@@ -132,7 +132,7 @@ fn conversation(number: u64) -> Vec<Append> {
         appends.push(Append {
             entry: response.to_bytes().expect("it is short"),
             parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
-            sealed: Vec::new(),
+            ..Append::default()
         });
     }
     appends

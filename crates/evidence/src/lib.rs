@@ -24,6 +24,7 @@ pub mod note;
 pub mod ots;
 pub mod policy;
 pub mod proof;
+pub mod ranges;
 pub mod salt;
 pub mod scan;
 pub mod sessions;

@@ -61,7 +61,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
 pub use mirror::{Mirror, MirrorError, Round};
-pub use prune::Pruned;
+pub use prune::{Pruned, expired};
 pub use read::{Reader, StoreTiles};
 pub use receipt::ReceiptSigner;
 pub use witnessing::{Answers, Witnesses, Witnessing};

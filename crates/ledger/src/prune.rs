@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
 use tabellion_evidence::entry::{Entry, Kind, Manifest};
+use tabellion_evidence::ranges::Ranges;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
 use tabellion_store::StoreError;
@@ -107,14 +108,15 @@ pub(crate) fn lock(pruning: &Mutex<Pruning>) -> MutexGuard<'_, Pruning> {
     pruning.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the log says has expired, and was erased: entries, in ranges, ascending and apart.
+/// What the log says has expired, and was erased.
+#[derive(Default)]
 struct Said {
     /// Whose content goes.
-    expired: Vec<(u64, u64)>,
+    expired: Ranges,
     /// Whose sealed pieces go.
-    erased: Vec<(u64, u64)>,
+    erased: Ranges,
     /// Those of them that were not pruned yet.
-    fresh: Vec<(u64, u64)>,
+    fresh: Ranges,
     /// The entry up to which all is said.
     upto: u64,
 }
@@ -122,47 +124,34 @@ struct Said {
 impl Said {
     fn read(reader: &Reader, catalog: &Catalog, size: u64) -> Result<Self, LedgerError> {
         let pruned = catalog.pruned()?;
-        let (mut expired, mut erased, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
-        let mut upto = pruned;
+        let mut said = Self { upto: pruned, ..Self::default() };
         for (index, kind) in catalog.custody()? {
             if !matches!(kind, Kind::Expire | Kind::Erase) || index >= size {
                 continue;
             }
             // What is no proper entry says nothing, and `verify` says that.
             let Ok(entry) = Entry::parse(&reader.entry(index, size)?) else { continue };
-            // Nothing can be said of entries that come later.
-            let ranges = entry.erase.into_iter().flat_map(|erase| erase.entries);
-            let ranges: Vec<_> =
-                ranges.filter(|&(first, _)| first < index).map(|(a, b)| (a, b.min(index - 1))).collect();
-            if kind == Kind::Expire {
-                expired.extend_from_slice(&ranges);
+            for (first, last) in entry.erase.into_iter().flat_map(|erase| erase.entries) {
+                // Nothing can be said of entries that come later.
+                let last = last.min(index.saturating_sub(1));
+                if first > last {
+                    continue;
+                }
+                said.erased.add(first, last);
+                if kind == Kind::Expire {
+                    said.expired.add(first, last);
+                }
+                if index >= pruned {
+                    said.fresh.add(first, last);
+                }
             }
-            if index >= pruned {
-                fresh.extend_from_slice(&ranges);
-            }
-            erased.extend(ranges);
-            upto = upto.max(index + 1);
+            said.upto = said.upto.max(index + 1);
         }
-        Ok(Self { expired: merged(expired), erased: merged(erased), fresh: merged(fresh), upto })
-    }
-}
-
-/// The same entries, in ranges that are ascending and apart.
-fn merged(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
-    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            _ => merged.push((first, last)),
+        for ranges in [&mut said.expired, &mut said.erased, &mut said.fresh] {
+            ranges.order();
         }
+        Ok(said)
     }
-    merged
-}
-
-fn within(ranges: &[(u64, u64)], index: u64) -> bool {
-    let after = ranges.partition_point(|&(first, _)| first <= index);
-    after > 0 && index <= ranges[after - 1].1
 }
 
 /// What an entry names.
@@ -191,6 +180,16 @@ impl Names {
         }
         Ok(names)
     }
+}
+
+/// Which entries have expired, as the published log says.
+///
+/// # Errors
+///
+/// The log or the catalog cannot be read.
+pub fn expired(reader: &Reader, catalog: &Catalog) -> Result<Ranges, LedgerError> {
+    let size = reader.checkpoint()?.size;
+    Ok(Said::read(reader, catalog, size)?.expired)
 }
 
 impl Ledger {
@@ -249,7 +248,7 @@ impl Work<'_> {
         let size = size.min(self.ledger.reader.checkpoint()?.size);
         let said = Said::read(&self.ledger.reader, &self.ledger.catalog(), size)?;
         let (mut parts, mut sealed) = (HashSet::new(), HashSet::new());
-        for &(first, last) in &said.fresh {
+        for (first, last) in said.fresh.iter() {
             let mut at = first;
             while at <= last {
                 let number = at / WIDTH;
@@ -259,7 +258,7 @@ impl Work<'_> {
                     }
                     let Ok(entry) = Entry::parse(&bytes) else { continue };
                     let names = self.names(&entry)?;
-                    if within(&said.expired, index) {
+                    if said.expired.has(index) {
                         parts.extend(names.parts);
                     }
                     sealed.extend(names.sealed);
@@ -323,7 +322,7 @@ impl Work<'_> {
                 return Ok(());
             }
             for (index, bytes) in (number * WIDTH..).zip(self.ledger.reader.entries(number, size)?) {
-                let (keeps_parts, keeps_sealed) = (!within(&said.expired, index), !within(&said.erased, index));
+                let (keeps_parts, keeps_sealed) = (!said.expired.has(index), !said.erased.has(index));
                 if !keeps_parts && !keeps_sealed {
                     continue;
                 }

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Reveal(RevealArgs),
     /// Destroy what opens originals, for good; the entries and all proofs stay as they are
     Erase(EraseArgs),
+    /// Have what is no longer to be kept expire, as the configuration says; a running server does it every day
+    Expire(ExpireArgs),
     /// Keep the keys of sealed originals safe
     Keyring {
         #[command(subcommand)]
@@ -650,6 +652,21 @@ pub(crate) struct KeyIssueArgs {
     pub(crate) public_key: Option<PathBuf>,
     /// Why; it goes on the record
     #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpireArgs {
+    /// Only say what would expire now
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why now; it goes on the record
+    #[arg(long, value_name = "WHY", conflicts_with = "dry_run")]
     pub(crate) reason: Option<String>,
     /// Print one line of JSON
     #[arg(long)]

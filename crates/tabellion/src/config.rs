@@ -69,6 +69,7 @@ pub(crate) struct Config {
     pub(crate) custody: Custody,
     pub(crate) anchor: Vec<crate::anchor::Settings>,
     pub(crate) vault: Vault,
+    pub(crate) retention: crate::retention::Settings,
     pub(crate) model: Model,
     pub(crate) presidio: Presidio,
 }
@@ -527,6 +528,7 @@ impl Config {
             external.detector()?;
         }
         self.model.check(&self.external)?;
+        self.retention.check()?;
         for (position, witness) in self.witness.iter().enumerate() {
             let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
             let wrong = |key: &str, expected| ConfigError::Value { key: format!("witness.{key}"), expected };
@@ -639,6 +641,7 @@ fn merge(into: &mut Table, own: Table, path: &str) -> Result<(), ConfigError> {
                     "external" => &EXTERNAL[..],
                     "witness" => &["name", "vkey", "url"],
                     "anchor" => &crate::anchor::KEYS,
+                    "retention.rule" => &crate::retention::KEYS,
                     _ => &["name", "kind", "url", "default", "fail", "seal", "depth", "key_file", "key_env"],
                 };
                 for one in &own {

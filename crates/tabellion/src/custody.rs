@@ -26,6 +26,7 @@ use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
 use tabellion_ledger::{LedgerError, Reader};
 use tabellion_vault::Erased;
+use tokio::sync::Notify;
 
 use crate::access::{Access, Caller};
 use crate::commands::Log;
@@ -33,12 +34,15 @@ use crate::commands::serve::runtime;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::notary::{Draft, Notary};
+use crate::retention::{self, Expiry, Keeper, Rules};
 use crate::secrets::Secrets;
 use crate::{Ended, api, chains, serve, ui};
 
 /// Where the running server takes acts.
 pub(crate) const PATH: &str = "/api/v1/custody";
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A round of retention reads the whole log.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(3600);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// What somebody is about to do. It cannot be printed: it is not redacted yet.
@@ -106,9 +110,14 @@ pub(crate) enum What {
     Reveal(Reveal),
     /// Destroy what opens originals.
     Erase(Erase),
-    /// Have other acts need an approval from now on. Only a configuration says so.
+    /// Have what is no longer kept expire: a round of its own.
+    Expire {},
+    /// What expires. Only a round says so.
     #[serde(skip)]
-    PolicyChange { approve: BTreeSet<String> },
+    Expired(Expiry),
+    /// Have other acts need an approval from now on, or other things be kept. Only a configuration says so.
+    #[serde(skip)]
+    PolicyChange { approve: Option<BTreeSet<String>>, details: BTreeMap<String, String> },
 }
 
 /// A hold names at most so many exchanges, so that it is one entry.
@@ -185,6 +194,7 @@ impl Act {
             What::PolicyChange { .. } => Kind::PolicyChange,
             What::Reveal(_) => Kind::Reveal,
             What::Erase(_) => Kind::Erase,
+            What::Expire {} | What::Expired(_) => Kind::Expire,
         }
     }
 
@@ -280,7 +290,15 @@ impl Act {
                 draft.entry.key = Some(said.key);
                 (act.statement, act.signature) = (Some(statement.clone()), Some(signature.clone()));
             }
-            What::PolicyChange { approve } => act.approve = Some(approve.clone()),
+            What::PolicyChange { approve, details } => {
+                act.approve.clone_from(approve);
+                act.details = labels(&mut draft, details);
+            }
+            What::Expire {} => return malformed("it is no act by itself"),
+            What::Expired(Expiry { erase, .. }) => {
+                let selection = labels(&mut draft, &erase.selection);
+                draft.entry.erase = Some(Erase { selection, ..erase.clone() });
+            }
             What::Reveal(reveal) => draft.entry.reveal = Some(reveal.clone()),
             What::Erase(Erase { entries, selection, basis }) => {
                 let selection = labels(&mut draft, selection);
@@ -303,6 +321,9 @@ pub(crate) struct Recorded {
     /// What an erasure destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erased: Option<ErasedSummary>,
+    /// What a round of retention came to; `entry` is the last that it recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expired: Option<retention::Outcome>,
 }
 
 /// What an erasure came to, for whoever asked for it.
@@ -339,7 +360,7 @@ fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unre
                 false => Ok(()),
             }
         }
-        What::Erase(erase) => {
+        What::Erase(erase) | What::Expired(Expiry { erase, .. }) => {
             if erase.entries.is_empty() || erase.entries.iter().any(|&(_, last)| last >= size) {
                 return Err(Unrecorded::Malformed("the published log has no such entry"));
             }
@@ -402,6 +423,8 @@ const HELD: &str = "held";
 pub(crate) struct Desk {
     pub(crate) notary: Arc<Notary>,
     pub(crate) access: Arc<Access>,
+    /// Told that there may be something to remove from what is stored.
+    pub(crate) removable: Arc<Notify>,
 }
 
 impl Desk {
@@ -431,18 +454,33 @@ impl Desk {
                 let erased = self.notary.originals().erase(self.notary.ledger(), erase).await;
                 Some(erased.map_err(Unrecorded::NotErased)?.into())
             }
+            What::Expired(expiry) => {
+                let erased = self.notary.originals().expire(expiry).await;
+                Some(erased.map_err(Unrecorded::NotErased)?.into())
+            }
             _ => None,
         };
-        Ok(Recorded { entry, erased })
+        if erased.is_some() {
+            self.removable.notify_one();
+        }
+        Ok(Recorded { entry, erased, expired: None })
     }
 
-    /// Records it if other acts need an approval by the configuration than by the log.
+    /// Records it if other acts need an approval by the configuration than by the log, or other things are kept.
     pub(crate) async fn declare_policy(&self, config: &Config) -> Result<(), Failure> {
         let approve: BTreeSet<String> = config.custody.approve.iter().map(|act| format!("custody.{act}")).collect();
-        if *self.access.state.read().await.approve() == approve {
+        let details = Rules::new(config, |text| Ok(self.notary.redacted(text)))?.said();
+        let (approve, details) = {
+            let state = self.access.state.read().await;
+            let approve = (*state.approve() != approve).then_some(approve);
+            // Before the first rule nothing has to be said of retention.
+            let said = if state.policy().is_empty() { Rules::none() } else { state.policy().clone() };
+            (approve, if said == details { BTreeMap::new() } else { details })
+        };
+        if approve.is_none() && details.is_empty() {
             return Ok(());
         }
-        let what = What::PolicyChange { approve };
+        let what = What::PolicyChange { approve, details };
         let act = Act { actor: operator(), why: None, approval: None, what };
         self.perform(&act, &Who::Owner(None)).await?;
         Ok(())
@@ -527,7 +565,8 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorde
         Err(error) => return Err(Failure::environment("the running server did not answer").because(error)),
     };
     let status = answer.status();
-    let body = read_body(answer.into_body(), ANSWER_BYTES_MAX, TIMEOUT)
+    let patience = if matches!(act.what, What::Expire {}) { ROUND_TIMEOUT } else { TIMEOUT };
+    let body = read_body(answer.into_body(), ANSWER_BYTES_MAX, patience)
         .await
         .map_err(|error| Failure::environment("the server did not answer").because(error))?;
     if status == StatusCode::CONFLICT
@@ -552,10 +591,19 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorde
     Ok(Some(recorded))
 }
 
+/// Performs an act, or a round of retention.
+pub(crate) async fn perform(desk: &Desk, keeper: &Keeper, act: &Act, who: &Who) -> Result<Recorded, Unrecorded> {
+    let What::Expire {} = act.what else { return desk.perform(act, who).await };
+    let expired = keeper.round(&act.actor, act.why.as_deref(), who).await?;
+    let entry = expired.recorded.last().copied().unwrap_or(0);
+    Ok(Recorded { entry, erased: None, expired: Some(expired) })
+}
+
 /// What the server needs to take acts over the network.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) desk: Desk,
+    pub(crate) keeper: Arc<Keeper>,
     /// The key of the log's owner.
     pub(crate) local: Arc<zeroize::Zeroizing<[u8; 32]>>,
 }
@@ -593,7 +641,7 @@ async fn take(
         return (StatusCode::BAD_REQUEST, "this is no custody act\n").into_response();
     };
     // Whoever asked may go away; what was begun is done to its end.
-    let performed = tokio::spawn(async move { door.desk.perform(&act, &who).await }).await;
+    let performed = tokio::spawn(async move { perform(&door.desk, &door.keeper, &act, &who).await }).await;
     match performed.unwrap_or_else(|_| Err(Unrecorded::Log(Failure::internal("an act of custody broke off")))) {
         Ok(recorded) => Json(recorded).into_response(),
         Err(Unrecorded::Malformed(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),

@@ -22,6 +22,7 @@ mod pipeline;
 mod policy;
 mod presidio;
 mod remote;
+mod retention;
 mod secrets;
 mod serve;
 mod ui;

@@ -16,6 +16,7 @@ use tabellion_vault::{Erased, Keyring, Piece, Recipients, VaultError};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::retention::Expiry;
 
 /// So many sealed pieces are remembered, to be named again instead of sealed again.
 const KNOWN_MAX: usize = 1 << 16;
@@ -187,6 +188,24 @@ impl Originals {
         })
     }
 
+    /// Carries out what the log says has expired.
+    pub(crate) async fn expire(&self, expiry: &Expiry) -> Result<Erased, Failure> {
+        let ids = expiry.ids.clone();
+        let erased = match &expiry.from {
+            Some(from) => self.keyring.expire(ids, &expiry.kept, from).await,
+            None => self.keyring.erase(ids).await,
+        };
+        self.lock_known().clear();
+        erased.map_err(|error| {
+            Failure::from(error).hint("that they expired is on the record, and will be carried out at the next start")
+        })
+    }
+
+    /// Whether there is anything left that opens a sealed piece. What cannot be told may be.
+    pub(crate) fn opens(&self, piece: &Hash) -> bool {
+        self.keyring.opens(piece).unwrap_or(true)
+    }
+
     /// Carries out what the log says was erased and what a crash, or an older copy of the keyring, left undone; drops the
     /// keys of entries that were never appended. Of the log, it reads what came after the last time that this was known.
     pub(crate) async fn recover(&self, keys: &FilePath, ledger: &Ledger) -> Result<(), Failure> {
@@ -200,7 +219,7 @@ impl Originals {
         for number in unsettled.size / WIDTH..size.div_ceil(WIDTH) {
             for bytes in ledger.reader().entries(number, size)? {
                 let Ok(entry) = Entry::parse(&bytes) else { continue };
-                erasures.extend(entry.erase.filter(|_| entry.kind == Kind::Erase));
+                erasures.extend(entry.erase.filter(|_| matches!(entry.kind, Kind::Erase | Kind::Expire)));
                 appended.insert(entry.id);
             }
         }

@@ -31,6 +31,7 @@ use crate::notary::{self, Draft, Notary};
 use crate::originals::Originals;
 use crate::pipeline::{Bounds, Guard, Pipeline};
 use crate::presidio;
+use crate::retention::Keeper;
 use crate::secrets::{self, Secrets};
 use crate::witnesses::Clients;
 
@@ -115,6 +116,8 @@ impl Server {
             owner: owner.as_ref().map(|owner| Ok::<_, Failure>(format!("http://{}", address(owner)?))).transpose()?,
         };
         let (stop, stopped) = watch::channel(false);
+        let keeper = Arc::new(Keeper::new(&desk, config)?);
+        let retention = tokio::spawn(keeper.clone().run(config.retention.every(), stopped.clone()));
         let reader = notary.ledger().reader();
         let size = match reader.checkpoint() {
             // The first checkpoint waits for its witnesses.
@@ -134,7 +137,7 @@ impl Server {
             tokio::spawn(listen(gateway, limits, gateway_tls.clone(), stop, handler))
         };
         let console_done = {
-            let door = custody::Door { desk: desk.clone(), local: Arc::new(secrets.local) };
+            let door = custody::Door { desk: desk.clone(), keeper, local: Arc::new(secrets.local) };
             let for_owner = custody::router(door.clone());
             let model = model.map(|model| (model, config.model.on_failure));
             let presidio = presidio::router(config.gateway.request_bytes_max, config.presidio.depth, model);
@@ -161,6 +164,8 @@ impl Server {
             certificates.abort();
             indexer.abort();
             anchoring.iter().for_each(tokio::task::JoinHandle::abort);
+            // It leaves off where it is, and the next start goes on.
+            let _ = retention.await;
             if let Some(mirror) = mirror {
                 mirror.stop(limits.grace).await;
             }
@@ -260,7 +265,7 @@ fn desk(config: &Config, notary: &Arc<Notary>) -> Result<custody::Desk, Failure>
     let origin = reader.vkey()?.name().to_owned();
     let catalog = notary.ledger().catalog();
     let access = Access::load(reader, &catalog, &origin, config.sees_addresses(), notary.metrics.clone())?;
-    Ok(custody::Desk { notary: notary.clone(), access: Arc::new(access) })
+    Ok(custody::Desk { notary: notary.clone(), access: Arc::new(access), removable: Arc::default() })
 }
 
 /// How often certificates are looked at.
@@ -322,10 +327,17 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
     let (notary, _) = notary(config, ledger, metrics, None)?;
     recover(config, &notary).await?;
     let desk = desk(config, &notary)?;
+    let keeper = Arc::new(Keeper::new(&desk, config)?);
     let recorded = match desk.declare_policy(config).await {
-        Ok(()) => desk.perform(act, &custody::Who::Owner(None)).await.map_err(Failure::from),
+        Ok(()) => custody::perform(&desk, &keeper, act, &custody::Who::Owner(None)).await.map_err(Failure::from),
         Err(failure) => Err(failure),
     };
+    if recorded.as_ref().is_ok_and(|recorded| recorded.erased.is_some() || recorded.expired.is_some()) {
+        let pruned = tokio::task::spawn_blocking(move || keeper.prune()).await;
+        if let Ok(Err(failure)) = pruned {
+            tracing::warn!(%failure, "what is no longer kept is not removed yet; the next start does it");
+        }
+    }
     let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;
     let ledger = notary.ledger().clone();
     let _ = tokio::task::spawn_blocking(move || ledger.close()).await;

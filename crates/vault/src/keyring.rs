@@ -74,8 +74,9 @@ pub struct Unsettled {
 
 enum Request {
     Keep(String, Vec<Piece>, oneshot::Sender<Result<(), VaultError>>),
-    /// Whether everything is to be written anew, because what was destroyed before is not known any more.
-    Erase(Vec<String>, bool, oneshot::Sender<Result<Erased, VaultError>>),
+    /// Prefixes below which all is erased too. Whether everything is to be written anew, because what was destroyed before is
+    /// not known any more.
+    Erase(Vec<String>, Vec<Vec<u8>>, bool, oneshot::Sender<Result<Erased, VaultError>>),
     /// The entry will not be appended.
     Release(String, oneshot::Sender<Result<(), VaultError>>),
     Settle(u64, oneshot::Sender<Result<(), VaultError>>),
@@ -158,7 +159,24 @@ impl Keyring {
     ///
     /// Whatever it is, the erasure has to be tried again: some of it may be done.
     pub async fn erase(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
-        self.destroy(entries, false).await
+        self.destroy(entries, Vec::new(), false).await
+    }
+
+    /// [`Keyring::erase`] of many entries, most of which may lie close together. `kept` are the ids of all entries that lie
+    /// among them and are not erased, and nothing that could still come is older than `from`. What has neither below
+    /// it is cleared as one: a row less, in place of a dozen more for each entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::erase`].
+    pub async fn expire(&self, entries: Vec<String>, kept: &[Path], from: &Path) -> Result<Erased, VaultError> {
+        let sorted = |mut paths: Vec<Path>| {
+            paths.sort_unstable();
+            paths
+        };
+        let expired = sorted(entries.iter().filter_map(|id| Path::of(id)).collect());
+        let whole = salts::cover(&expired, &sorted(kept.to_vec()), from);
+        self.destroy(entries, whole, false).await
     }
 
     /// [`Keyring::erase`] of what may have been erased half: a process that died after the keys were deleted, and before
@@ -168,13 +186,22 @@ impl Keyring {
     ///
     /// As [`Keyring::erase`].
     pub async fn erase_again(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
-        self.destroy(entries, true).await
+        self.destroy(entries, Vec::new(), true).await
     }
 
-    async fn destroy(&self, entries: Vec<String>, anew: bool) -> Result<Erased, VaultError> {
+    async fn destroy(&self, entries: Vec<String>, whole: Vec<Vec<u8>>, anew: bool) -> Result<Erased, VaultError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Erase(entries, anew, reply))?;
+        self.send(Request::Erase(entries, whole, anew, reply))?;
         answer.await.unwrap_or(Err(VaultError::Stopped))
+    }
+
+    /// Whether there is anything left that opens a piece.
+    ///
+    /// # Errors
+    ///
+    /// The keyring cannot be read.
+    pub fn opens(&self, name: &Hash) -> Result<bool, VaultError> {
+        lock(&self.salts).opens(name)
     }
 
     /// Notes that the log has an entry whose pieces were kept.
@@ -350,8 +377,8 @@ impl Writer {
                     self.keep(group);
                 }
                 // Whoever asked may be gone; it is done all the same.
-                Request::Erase(entries, anew, reply) => {
-                    let erased = self.erase(&entries, anew);
+                Request::Erase(entries, whole, anew, reply) => {
+                    let erased = self.erase(&entries, &whole, anew);
                     self.owes |= erased.is_err();
                     drop(reply.send(erased));
                 }
@@ -403,13 +430,13 @@ impl Writer {
         Ok(done)
     }
 
-    fn erase(&mut self, entries: &[String], anew: bool) -> Result<Erased, VaultError> {
+    fn erase(&mut self, entries: &[String], whole: &[Vec<u8>], anew: bool) -> Result<Erased, VaultError> {
         let mut needles: Vec<Vec<u8>> = Vec::new();
         let erased = {
             // Until the new keys are in place, nobody derives from the old ones.
             let salts = self.salts.clone();
             let mut salts = lock(&salts);
-            let erased = self.transact(|db| erase(db, entries, &mut needles));
+            let erased = self.transact(|db| erase(db, entries, whole, &mut needles));
             salts.forget();
             erased?
         };
@@ -546,8 +573,16 @@ fn keep(db: &Connection, entry: &str, pieces: &[Piece]) -> Result<(), VaultError
     Ok(())
 }
 
-fn erase(db: &Connection, entries: &[String], needles: &mut Vec<Vec<u8>>) -> Result<Erased, VaultError> {
+fn erase(
+    db: &Connection,
+    entries: &[String],
+    whole: &[Vec<u8>],
+    needles: &mut Vec<Vec<u8>>,
+) -> Result<Erased, VaultError> {
     let mut erased = Erased::default();
+    for prefix in whole {
+        needles.extend(salts::puncture(db, prefix)?.iter().flat_map(|destroyed| cut(destroyed.expose())));
+    }
     let mut names = BTreeSet::new();
     for entry in entries {
         let mut statement = db.prepare_cached("SELECT name FROM named WHERE entry = ?")?;
@@ -558,9 +593,7 @@ fn erase(db: &Connection, entries: &[String], needles: &mut Vec<Vec<u8>>) -> Res
         // An id that is no ULID has no salts.
         let Some(path) = Path::of(entry) else { continue };
         erased.entries += 1;
-        if let Some(destroyed) = salts::puncture(db, &path)? {
-            needles.extend(cut(destroyed.expose()));
-        }
+        needles.extend(salts::puncture(db, path.symbols())?.iter().flat_map(|destroyed| cut(destroyed.expose())));
     }
     for name in names {
         let mut statement = db.prepare_cached("SELECT entry FROM named WHERE name = ? LIMIT 1")?;

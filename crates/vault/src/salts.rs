@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tabellion_evidence::salt::{DEPTH, Node, Path, WIDTH};
+use tabellion_evidence::tree::Hash;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
@@ -83,6 +84,11 @@ impl Salts {
         Ok(None)
     }
 
+    /// Whether the keyring has the header of a piece.
+    pub(crate) fn opens(&self, name: &Hash) -> Result<bool, VaultError> {
+        Ok(self.db.prepare_cached("SELECT 1 FROM piece WHERE name = ?")?.exists(params![name.0])?)
+    }
+
     /// Forgets everything, because keys were destroyed.
     pub(crate) fn forget(&mut self) {
         self.opened.clear();
@@ -118,25 +124,62 @@ pub(crate) fn plant(db: &Connection) -> Result<(), VaultError> {
     write(db, &[], &keys)
 }
 
-/// Punches an entry out of the tree. Gives the key that was kept and is not any more; `None` if there was none left.
-pub(crate) fn puncture(db: &Connection, path: &Path) -> Result<Option<Node>, VaultError> {
-    let symbols = path.symbols();
-    for depth in 0..DEPTH {
-        let Some(mut keys) = opened(db, &symbols[..depth])? else { return Ok(None) };
-        let Some(destroyed) = key(&keys, symbols[depth]) else { continue };
-        clear(&mut keys, symbols[depth]);
-        write(db, &symbols[..depth], &keys)?;
-        let mut node = destroyed.clone();
-        for below in depth + 1..DEPTH {
+/// Punches a prefix out of the tree, and so every ID that begins with it. Gives keys that were kept and are not any more, of
+/// each row one; none if there was nothing left.
+pub(crate) fn puncture(db: &Connection, prefix: &[u8]) -> Result<Vec<Node>, VaultError> {
+    // What was opened below it goes: all of its rows begin with it.
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    let mut below = db.prepare_cached("DELETE FROM opened WHERE prefix >= ? AND prefix < ? RETURNING keys")?;
+    let rows = below.query_map(params![prefix, end], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut destroyed = Vec::new();
+    for keys in rows {
+        let keys = Zeroizing::new(keys?);
+        destroyed.extend((0..WIDTH as u8).find_map(|symbol| key(&keys, symbol)));
+    }
+    for depth in 0..prefix.len() {
+        let Some(mut keys) = opened(db, &prefix[..depth])? else { break };
+        let Some(mut node) = key(&keys, prefix[depth]) else { continue };
+        destroyed.push(node.clone());
+        clear(&mut keys, prefix[depth]);
+        write(db, &prefix[..depth], &keys)?;
+        for below in depth + 1..prefix.len() {
             let mut keys = Zeroizing::new(Vec::with_capacity(32 * WIDTH));
             (0..WIDTH as u8).for_each(|symbol| keys.extend_from_slice(node.child(symbol).expose()));
-            clear(&mut keys, symbols[below]);
-            write(db, &symbols[..below], &keys)?;
-            node = node.child(symbols[below]);
+            clear(&mut keys, prefix[below]);
+            write(db, &prefix[..below], &keys)?;
+            node = node.child(prefix[below]);
         }
-        return Ok(Some(destroyed));
+        break;
     }
-    Ok(None)
+    Ok(destroyed)
+}
+
+/// The fewest prefixes that have all of `expired` below them and none of `kept`, and nothing that could come at `from` or
+/// later. Both are sorted.
+pub(crate) fn cover(expired: &[Path], kept: &[Path], from: &Path) -> Vec<Vec<u8>> {
+    let mut prefixes = Vec::new();
+    cover_below(expired, kept, from.symbols(), 0, &mut prefixes);
+    prefixes
+}
+
+fn cover_below(expired: &[Path], kept: &[Path], from: &[u8; DEPTH], depth: usize, prefixes: &mut Vec<Vec<u8>>) {
+    let Some(first) = expired.first() else { return };
+    let prefix = &first.symbols()[..depth];
+    if depth == DEPTH || (kept.is_empty() && prefix < &from[..depth]) {
+        prefixes.push(prefix.to_vec());
+        return;
+    }
+    let of = |paths: &[Path], symbol: u8| {
+        let at_most = |symbol| paths.partition_point(|path| path.symbols()[depth] < symbol);
+        at_most(symbol)..at_most(symbol + 1)
+    };
+    for symbol in 0..WIDTH as u8 {
+        let (expired, kept) = (&expired[of(expired, symbol)], &kept[of(kept, symbol)]);
+        cover_below(expired, kept, from, depth + 1, prefixes);
+    }
 }
 
 fn clear(keys: &mut Keys, symbol: u8) {
@@ -146,8 +189,8 @@ fn clear(keys: &mut Keys, symbol: u8) {
 /// For tests: the tree as it is kept.
 #[cfg(test)]
 impl Salts {
-    pub(crate) fn puncture(&mut self, path: &Path) -> Result<Option<Node>, VaultError> {
-        let destroyed = puncture(&self.db, path);
+    pub(crate) fn puncture(&mut self, prefix: &[u8]) -> Vec<Node> {
+        let destroyed = puncture(&self.db, prefix).unwrap();
         self.forget();
         destroyed
     }

@@ -140,6 +140,7 @@ proptest! {
     fn erased_salts_are_gone_and_all_others_stay(
         ids in prop::collection::btree_map((0_u64..4, 0_u128..40), any::<bool>(), 1..40),
         far in any::<(u64, u128)>(),
+        together in any::<bool>(),
     ) {
         let (db, first) = tree();
         let mut all: BTreeMap<String, bool> = ids
@@ -156,9 +157,33 @@ proptest! {
         for id in all.keys() {
             prop_assert_eq!(leaf(&mut salts, id), Some(derived(&first, id)));
         }
-        for (id, _) in all.iter().filter(|(_, erased)| **erased) {
-            prop_assert!(salts.puncture(&path(id)).unwrap().is_some());
-            prop_assert!(salts.puncture(&path(id)).unwrap().is_none(), "twice");
+        let (erased, kept): (Vec<Path>, Vec<Path>) = {
+            let (erased, kept): (Vec<_>, Vec<_>) = all.iter().partition(|(_, erased)| **erased);
+            let paths = |of: Vec<(&String, &bool)>| of.into_iter().map(|(id, _)| path(id)).collect();
+            (paths(erased), paths(kept))
+        };
+        if together {
+            // What is older than this can be cleared as one.
+            let from = path(&id(2, 20 * 0x1111_1111_1111));
+            let whole = salts::cover(&erased, &kept, &from);
+            prop_assert!(whole.len() <= erased.len());
+            for prefix in &whole {
+                let below = erased.iter().filter(|path| path.symbols().starts_with(prefix)).count();
+                prop_assert!(below > 0 && !kept.iter().any(|path| path.symbols().starts_with(prefix)));
+                prop_assert!(prefix.len() == DEPTH || prefix[..] < from.symbols()[..prefix.len()], "it could still come");
+                // Some were erased by themselves before.
+                if let Some(first) = erased.iter().find(|path| path.symbols().starts_with(prefix)) {
+                    salts.puncture(first.symbols());
+                }
+                prop_assert!(prefix.len() == DEPTH || !salts.puncture(prefix).is_empty());
+                prop_assert!(salts.puncture(prefix).is_empty(), "twice");
+                prop_assert!(!salts.rows().iter().any(|(row, _)| row.starts_with(prefix)), "nothing is left below it");
+            }
+        } else {
+            for path in &erased {
+                prop_assert!(!salts.puncture(path.symbols()).is_empty());
+                prop_assert!(salts.puncture(path.symbols()).is_empty(), "twice");
+            }
         }
         for (id, erased) in &all {
             let expected = (!erased).then(|| derived(&first, id));

@@ -11,6 +11,7 @@ mod demo;
 mod detect;
 mod doctor;
 mod erase;
+mod expire;
 mod export;
 mod hold;
 mod key;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command) -> Ended {
         Command::Approve(args) => approve::run(&args),
         Command::Reveal(args) => reveal::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Expire(args) => expire::run(&args),
         Command::Keyring { what } => keyring::run(&what),
         Command::Page(args) => page::run(&args),
         Command::Witness(args) => witness::run(&args),
