@@ -305,6 +305,8 @@ struct Queue {
     sequenced_bytes: usize,
     /// Nothing more is taken in.
     closed: bool,
+    /// What is published is to be removed from the write-ahead log.
+    renew: bool,
     /// A sync failed, see [`AppendError::Stopped`].
     failed: bool,
     /// The sequencer has ended, so nothing more will be sequenced.
@@ -584,8 +586,24 @@ fn run_sequencer<D: Disk>(shared: &Shared, mut sequencer: Sequencer<D>, unpublis
     let mut crowded = false;
     loop {
         let mut queue = shared.lock();
-        while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max) && !queue.closed {
+        while (queue.waiting.is_empty() || queue.sequenced_bytes > unpublished_bytes_max)
+            && !queue.closed
+            && !queue.renew
+        {
             queue = shared.sequencer_wakes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if std::mem::take(&mut queue.renew) {
+            drop(queue);
+            sequencer.published(shared.cataloged.load(Ordering::Acquire));
+            // What could not be removed is, when there is something else to remove.
+            if let Err(Failure::Unknown) = sequencer.renew() {
+                let mut queue = shared.lock();
+                (queue.failed, queue.closed) = (true, true);
+                for (_, reply) in std::mem::take(&mut queue.waiting) {
+                    let _ = reply.send(Err(AppendError::Stopped));
+                }
+            }
+            continue;
         }
         if crowded {
             // Many append at once: whoever can run now adds to this group, which makes groups larger and syncs fewer.

@@ -11,7 +11,7 @@
 //! 4. For some packs at a time, while the sequencer waits: the catalog notes what is about to leave them, durably; they are
 //!    rewritten, or removed; the catalog is made to say what they have now. A crash in between: the next start of the ledger looks into
 //!    the packs that are noted, and the next pruning goes on.
-//! 5. The catalog notes up to which entry all that expired is gone.
+//! 5. What is published is removed from the write-ahead log. The catalog notes up to which entry all that expired is gone.
 //!
 //! Whoever appends may hold a part for stored that has gone since. So an append brings the bytes of the parts that it takes
 //! for known ([`crate::Append::known`]), and the sequencer stores again what went.
@@ -275,6 +275,11 @@ impl Work<'_> {
         self.slice(&said, parts, sealed)?;
         if !self.stop.load(Ordering::Relaxed) {
             self.ledger.catalog().note_pruned(said.upto)?;
+        }
+        if !said.fresh.is_empty() {
+            // It was in the write-ahead log too.
+            self.ledger.shared.lock().renew = true;
+            self.ledger.shared.sequencer_wakes.notify_one();
         }
         Ok(())
     }

@@ -86,6 +86,12 @@ impl<D: Disk> Sequencer<D> {
         }
     }
 
+    /// Removes from the write-ahead log what is published, all of it.
+    pub(crate) fn renew(&mut self) -> Result<(), Failure> {
+        self.wal.renew(self.next)?;
+        self.wal.trim(self.published).map_err(Failure::Refused)
+    }
+
     /// Gives the entries their positions, drops the parts that the log has already, and makes all of it durable.
     /// Returns the first position.
     ///

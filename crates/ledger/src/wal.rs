@@ -168,6 +168,20 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
+    /// Goes on in a new segment, from entry `first` on, so that what was written before can be removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`].
+    pub(crate) fn renew(&mut self, first: u64) -> Result<(), Failure> {
+        match &self.current {
+            Some(current) if current.end > SEGMENT_HEAD as u64 => self.start_segment(first),
+            Some(_) => Ok(()),
+            None if self.older.is_empty() => Ok(()),
+            None => self.start_segment(first),
+        }
+    }
+
     /// Removes the segments of which nothing is needed once all entries before `integrated` are in the tiles.
     pub(crate) fn trim(&mut self, integrated: u64) -> io::Result<()> {
         while let Some(&first) = self.older.first() {

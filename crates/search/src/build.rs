@@ -58,12 +58,16 @@ impl Index {
                 }
                 None => 0,
             };
-            let until = if from < size { take(&transaction, source, from, size)? } else { from };
+            let (until, expired) = if from < size { take(&transaction, source, from, size)? } else { (from, false) };
             transaction.prepare_cached("DELETE FROM position")?.execute([])?;
             transaction
                 .prepare_cached("INSERT INTO position(size, root) VALUES (?, ?)")?
                 .execute(params![until as i64, root_of(source, until)?.0])?;
             transaction.commit()?;
+            if expired {
+                // What was overwritten still stands in the database's own log. Where somebody reads, the next expiry takes it along.
+                self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            }
             if until >= size {
                 return Ok(until);
             }
@@ -75,16 +79,18 @@ fn root_of<S: Source>(source: &S, size: u64) -> Result<Hash, CatchUpError<S::Err
     if size == 0 { Ok(empty_root()) } else { source.root(size).map_err(CatchUpError::Source) }
 }
 
-/// Takes in entries of a log of `size` from `from` on, as many as one transaction should have, and says until where.
+/// Takes in entries of a log of `size` from `from` on, as many as one transaction should have, and says until where, and
+/// whether any text was dropped.
 fn take<S: Source>(
     transaction: &Transaction<'_>,
     source: &S,
     from: u64,
     size: u64,
-) -> Result<u64, CatchUpError<S::Error>> {
+) -> Result<(u64, bool), CatchUpError<S::Error>> {
     let first = from / tile::WIDTH;
     let until = ((first + BUNDLES_PER_COMMIT) * tile::WIDTH).min(size);
-    let mut batch = Batch { db: transaction, source, rows: BTreeMap::new(), requests: HashMap::new(), bytes: 0 };
+    let mut batch =
+        Batch { db: transaction, source, rows: BTreeMap::new(), requests: HashMap::new(), bytes: 0, expired: false };
     let mut next = from;
     'bundles: for bundle in first..until.div_ceil(tile::WIDTH) {
         let entries = source.entries(bundle, size).map_err(CatchUpError::Source)?;
@@ -102,8 +108,9 @@ fn take<S: Source>(
             return Err(CatchUpError::Short { bundle });
         }
     }
+    let expired = batch.expired;
     batch.write()?;
-    Ok(next)
+    Ok((next, expired))
 }
 
 /// What one transaction takes in.
@@ -117,6 +124,8 @@ struct Batch<'a, S> {
     requests: HashMap<String, u64>,
     /// The length of everything that was read and is kept until it is written.
     bytes: usize,
+    /// Whether text was dropped.
+    expired: bool,
 }
 
 /// What an exchange's request, its response or both say.
@@ -157,6 +166,7 @@ impl<S: Source> Batch<'_, S> {
         match entry.kind {
             Kind::Request => self.note_request(index, entry),
             Kind::Response => self.note_response(entry),
+            Kind::Expire => Ok(self.note_expiry(&entry)?),
             _ => Ok(()),
         }
     }
@@ -197,6 +207,28 @@ impl<S: Source> Batch<'_, S> {
             self.note_content(&mut row, entry.content.as_ref(), true)?;
         }
         self.rows.insert(request, row);
+        Ok(())
+    }
+
+    /// Drops the text of exchanges whose content is removed from the log; what their entries say stays. It is overwritten,
+    /// like what the log removes it is gone for good.
+    fn note_expiry(&mut self, entry: &Entry) -> rusqlite::Result<()> {
+        let secure = |on: i64| {
+            self.db.pragma_update(None, "secure_delete", on)?;
+            self.db.execute("INSERT INTO words(words, rank) VALUES('secure-delete', ?)", params![on])
+        };
+        self.expired = true;
+        secure(1)?;
+        for &(first, last) in entry.erase.iter().flat_map(|erase| &erase.entries) {
+            for (_, row) in self.rows.range_mut(first..=last) {
+                row.text.clear();
+                row.opening.clear();
+            }
+            let range = params![first as i64, last as i64];
+            self.db.prepare_cached("DELETE FROM words WHERE rowid BETWEEN ? AND ?")?.execute(range)?;
+            self.db.prepare_cached("UPDATE exchange SET opening = '' WHERE entry BETWEEN ? AND ?")?.execute(range)?;
+        }
+        secure(0)?;
         Ok(())
     }
 

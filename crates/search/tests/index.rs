@@ -642,3 +642,39 @@ proptest! {
         prop_assert!(!hits[0].snippet.contains(|c: char| c.is_control()));
     }
 }
+
+#[test]
+fn what_expired_is_found_by_what_its_entries_say_and_by_no_word_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index.db");
+    let mut log = Log::default();
+    let said = Said { case: Some("C-1"), tokens: &["EMAIL_ADDRESS:abcd2345"], ..Said::default() };
+    log.request("a", &[("user", "the marmalade question")], &said);
+    log.response("a", "an answer about pumpernickel", &said);
+    log.request("b", &[("user", "something about marmalade again")], &said);
+    log.response("b", "yes", &said);
+    let mut before = Index::open(&path).unwrap();
+    before.catch_up(&log).unwrap();
+    let mut expiry = Entry::new(Kind::Expire, "x", time(9));
+    expiry.erase =
+        Some(tabellion_evidence::entry::Erase { entries: vec![(0, 1)], selection: BTreeMap::new(), basis: None });
+    log.push(&expiry);
+    // One that had it all before, and two that take in everything at once, with and without the content.
+    before.catch_up(&log).unwrap();
+    let at_once = indexed(&log);
+    log.parts.clear();
+    let without = indexed(&log);
+    for index in [&before, &at_once] {
+        assert_eq!(found(index, &text("marmalade")), ["b"]);
+    }
+    for index in [&before, &at_once, &without] {
+        assert!(found(index, &text("pumpernickel")).is_empty());
+        assert_eq!(found(index, &Query { case: Some("C-1".into()), ..all() }), ["b", "a"]);
+        let tokens = vec!["EMAIL_ADDRESS:abcd2345".to_owned()];
+        let hits = index.search(&Query { tokens, ..all() }).unwrap();
+        assert_eq!((hits[1].exchange.as_str(), hits[1].snippet.as_str()), ("a", ""));
+    }
+    drop(before);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(!bytes.windows(12).any(|window| window == b"pumpernickel"), "it is overwritten");
+}

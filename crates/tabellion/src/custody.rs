@@ -26,7 +26,7 @@ use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
 use tabellion_ledger::{LedgerError, Reader};
 use tabellion_vault::Erased;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::access::{Access, Caller};
 use crate::commands::Log;
@@ -423,8 +423,8 @@ const HELD: &str = "held";
 pub(crate) struct Desk {
     pub(crate) notary: Arc<Notary>,
     pub(crate) access: Arc<Access>,
-    /// Told that there may be something to remove from what is stored.
-    pub(crate) removable: Arc<Notify>,
+    /// The last entry that says that something is to be removed from what is stored.
+    pub(crate) removable: watch::Sender<u64>,
 }
 
 impl Desk {
@@ -461,7 +461,7 @@ impl Desk {
             _ => None,
         };
         if erased.is_some() {
-            self.removable.notify_one();
+            self.removable.send_replace(entry);
         }
         Ok(Recorded { entry, erased, expired: None })
     }

@@ -438,11 +438,9 @@ impl Keeper {
     /// 3, when the published log says all of it. Blocks.
     pub(crate) fn prune(&self) -> Result<Pruned, Failure> {
         let ledger = self.notary().ledger();
-        let custody = ledger.catalog().custody()?;
-        let last = custody.iter().rev().find(|(_, kind)| matches!(kind, Kind::Expire | Kind::Erase));
-        let Some(&(entry, _)) = last else { return Ok(Pruned::default()) };
+        let entry = self.desk.removable.borrow().to_owned();
         let deadline = Instant::now() + AGAIN;
-        while checkpoint_size(ledger)? <= entry {
+        while published(ledger)? <= entry {
             if Instant::now() > deadline || self.stop.load(Ordering::Relaxed) {
                 return Err(Failure::from(LedgerError::Unpublished));
             }
@@ -487,8 +485,10 @@ impl Keeper {
     }
 
     async fn prunings(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        let mut removable = self.desk.removable.subscribe();
         while !self.stop.load(Ordering::Relaxed) {
             let keeper = self.clone();
+            removable.borrow_and_update();
             let pruned = tokio::task::spawn_blocking(move || keeper.prune()).await;
             let failed = match pruned {
                 Ok(Err(failure)) if !self.stop.load(Ordering::Relaxed) => {
@@ -498,7 +498,7 @@ impl Keeper {
                 _ => false,
             };
             tokio::select! {
-                () = self.desk.removable.notified() => {}
+                _ = removable.changed() => {}
                 () = tokio::time::sleep(AGAIN), if failed => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
@@ -506,14 +506,44 @@ impl Keeper {
     }
 }
 
+/// Which entries the published log says have expired.
+pub(crate) struct Expired {
+    all: Ranges,
+    said: Vec<(u64, Erase)>,
+}
+
+impl Expired {
+    pub(crate) fn read(reader: &Reader, catalog: &Catalog) -> Result<Self, Failure> {
+        let size = reader.checkpoint()?.size;
+        let mut said = Vec::new();
+        for (index, kind) in catalog.custody()? {
+            if kind == Kind::Expire
+                && index < size
+                && let Ok(Entry { erase: Some(erase), .. }) = Entry::parse(&reader.entry(index, size)?)
+            {
+                said.push((index, erase));
+            }
+        }
+        Ok(Self { all: tabellion_ledger::expired(reader, catalog)?, said })
+    }
+
+    /// The entry that says of another that it expired.
+    pub(crate) fn by(&self, entry: u64) -> Option<u64> {
+        let said = || self.said.iter().find(|(index, erase)| *index > entry && erase.names(entry));
+        self.all.has(entry).then(said).flatten().map(|(index, _)| *index)
+    }
+}
+
 /// Who acts, where nobody in particular does.
 const ACTOR: &str = "retention";
 
-fn checkpoint_size(ledger: &Ledger) -> Result<u64, LedgerError> {
+/// How many entries are in the published checkpoint, and in the catalog.
+fn published(ledger: &Ledger) -> Result<u64, LedgerError> {
+    let cataloged = ledger.catalog().position()?.map_or(0, |(size, _)| size);
     match ledger.reader().checkpoint() {
         // The first one waits for its witnesses.
         Err(LedgerError::Missing { .. }) => Ok(0),
-        read => Ok(read?.size),
+        read => Ok(read?.size.min(cataloged)),
     }
 }
 

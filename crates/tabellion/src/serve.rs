@@ -265,7 +265,7 @@ fn desk(config: &Config, notary: &Arc<Notary>) -> Result<custody::Desk, Failure>
     let origin = reader.vkey()?.name().to_owned();
     let catalog = notary.ledger().catalog();
     let access = Access::load(reader, &catalog, &origin, config.sees_addresses(), notary.metrics.clone())?;
-    Ok(custody::Desk { notary: notary.clone(), access: Arc::new(access), removable: Arc::default() })
+    Ok(custody::Desk { notary: notary.clone(), access: Arc::new(access), removable: watch::Sender::new(0) })
 }
 
 /// How often certificates are looked at.

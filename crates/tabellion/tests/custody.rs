@@ -234,7 +234,7 @@ fn tries(server: &Server, exchange: &str, right: Right, role: Role) -> Vec<Reque
             acts(&[issue, json!({"key_revoke": {"key": key}})])
         }
         Right::Reveal => acts(&[json!({"reveal": {"entry": request(), "bytes": 0, "salt": true}})]),
-        Right::Erase => acts(&[json!({"erase": {"entries": [[request(), request()]]}})]),
+        Right::Erase => acts(&[json!({"erase": {"entries": [[request(), request()]]}}), json!({"expire": {}})]),
     }
 }
 

@@ -28,6 +28,7 @@ use super::{Log, page, search};
 use crate::cli::ExportArgs;
 use crate::custody::{self, Act, What};
 use crate::failure::Failure;
+use crate::retention::Expired;
 use crate::{Ended, ui};
 
 /// More is not put together in memory; a selection that has more is several bundles.
@@ -233,7 +234,8 @@ fn payload(
     let keyring = originals.sealed.then(|| Reading::open(&log.config.keys())).transpose()?;
     let signer = ReceiptSigner::open(&log.config.keys())?;
     let (files, entries) = (Files::new(), BTreeMap::new());
-    let mut payload = Payload { log, catalog, head, signer, files, entries, bytes: 0 };
+    let expired = Expired::read(&log.reader, catalog)?;
+    let mut payload = Payload { log, catalog, head, expired, signer, files, entries, bytes: 0 };
     let size = head.checkpoint.size;
     exchanges.retain(|exchange| exchange.request < size);
     for exchange in &mut exchanges {
@@ -243,7 +245,7 @@ fn payload(
             let Some(index) = index else { continue };
             let entry = payload.add_entry(index)?;
             readable.push_str(&format!("\n{side}, entry {index}, {}\n", entry.time));
-            payload.add_content(&entry, &mut readable)?;
+            payload.add_content(index, &entry, &mut readable)?;
             payload.entries.insert(index, entry);
             if let Some(keyring) = &keyring {
                 payload.add_sealed(keyring, index)?;
@@ -381,6 +383,7 @@ struct Payload<'a> {
     log: &'a Log,
     catalog: &'a Catalog,
     head: &'a Head,
+    expired: Expired,
     signer: ReceiptSigner,
     files: Files,
     entries: BTreeMap<u64, Entry>,
@@ -495,7 +498,7 @@ impl Payload<'_> {
     }
 
     /// Adds the parts that an entry names, and their text to what is for reading.
-    fn add_content(&mut self, entry: &Entry, readable: &mut String) -> Result<(), Failure> {
+    fn add_content(&mut self, index: u64, entry: &Entry, readable: &mut String) -> Result<(), Failure> {
         let facts =
             [("operation", &entry.operation), ("model", &entry.model), ("case", &entry.case), ("actor", &entry.actor)];
         for (name, value) in facts {
@@ -522,7 +525,15 @@ impl Payload<'_> {
                 &manifest.content
             }
         };
+        let expired = self.expired.by(index);
+        if let Some(entry) = expired {
+            readable.push_str(&format!("expired   its time was over, as entry {entry} says\n"));
+        }
         for part in parts {
+            if expired.is_some() && self.catalog.part(&self.log.reader, &part.sha256)?.is_none() {
+                readable.push_str(&format!("{:<9} (removed)\n", part.role));
+                continue;
+            }
             let bytes = self.part(&part.sha256)?;
             // The zero bytes of a frame stand for the parts after it.
             let text = String::from_utf8_lossy(&bytes).replace('\0', "…");

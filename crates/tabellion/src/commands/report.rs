@@ -29,6 +29,7 @@ use super::{Log, search};
 use crate::cli::ReportArgs;
 use crate::custody::{self, Act, What};
 use crate::failure::Failure;
+use crate::retention::Expired;
 use crate::{Ended, ui};
 
 /// So many exchanges are shown whole in the page; of more, only what they come to.
@@ -208,6 +209,8 @@ impl Counts {
 struct Found {
     rows: u64,
     unanswered: u64,
+    /// Whose bodies were removed when their time was over, or may have been.
+    removed: u64,
     outcomes: Counts,
     models: Counts,
     parameters: Counts,
@@ -221,6 +224,7 @@ struct Found {
 /// Reads the whole log, writes the rows, and returns what they come to.
 fn read(log: &Log, selection: &Selection, head: &Checkpoint, directory: &Path) -> Result<Found, Failure> {
     let mut parts = PartsInOrder::new(log.reader.clone(), log.catalog()?);
+    let expired = Expired::read(&log.reader, parts.catalog())?;
     let mut writers = Writers::create(directory)?;
     let mut found = Found { completeness: Completeness::new(&log.reader.vkey()?.to_string()), ..Found::default() };
     let mut tree = Frontier::new();
@@ -239,7 +243,7 @@ fn read(log: &Log, selection: &Selection, head: &Checkpoint, directory: &Path) -
                 }
                 (Kind::Response, Some(exchange)) => {
                     let Some((at, request)) = open.remove(exchange) else { continue };
-                    let row = Row::of(&mut parts, (at, &request), Some((index, &entry)))?;
+                    let row = Row::of(&mut parts, &expired, (at, &request), Some((index, &entry)))?;
                     found.add((at, &request), Some(&entry), row, &mut writers)?;
                 }
                 _ => {}
@@ -253,7 +257,7 @@ fn read(log: &Log, selection: &Selection, head: &Checkpoint, directory: &Path) -
     let mut left: Vec<(u64, Entry)> = open.into_values().collect();
     left.sort_unstable_by_key(|(index, _)| *index);
     for (at, request) in left {
-        let row = Row::of(&mut parts, (at, &request), None)?;
+        let row = Row::of(&mut parts, &expired, (at, &request), None)?;
         found.add((at, &request), None, row, &mut writers)?;
     }
     found.completeness.finish(selection);
@@ -271,6 +275,7 @@ impl Found {
     ) -> Result<(), Failure> {
         self.rows += 1;
         self.unanswered += u64::from(response.is_none());
+        self.removed += u64::from(row.number("removed_by").is_some());
         let outcome = response.and_then(|response| response.outcome).map_or("no answer", |outcome| outcome.as_str());
         self.outcomes.add(outcome.to_owned(), index, &request.time);
         let model =

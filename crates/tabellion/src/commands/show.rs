@@ -9,6 +9,7 @@ use tabellion_ledger::Catalog;
 use super::Log;
 use crate::cli::ShowArgs;
 use crate::failure::Failure;
+use crate::retention::Expired;
 use crate::{Ended, chains, ui};
 
 #[derive(Serialize)]
@@ -26,6 +27,9 @@ struct Side {
     index: u64,
     proven: bool,
     entry: serde_json::Value,
+    /// The entry that says that its time was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired: Option<u64>,
     parts: Vec<Text>,
 }
 
@@ -49,12 +53,13 @@ pub(crate) fn run(args: &ShowArgs) -> Ended {
 pub(crate) fn look(log: &Log, id: &str) -> Result<Shown, Failure> {
     let catalog = log.catalog()?;
     let exchange = log.exchange(&catalog, id)?;
-    let side = |index: Option<u64>| index.map(|index| side(log, &catalog, index)).transpose();
+    let expired = Expired::read(&log.reader, &catalog)?;
+    let side = |index: Option<u64>| index.map(|index| side(log, &catalog, &expired, index)).transpose();
     let held = chains::held_by(&log.reader, &catalog, &chains::state(log, &catalog)?, &exchange)?;
     Ok(Shown { held, request: side(exchange.request)?, response: side(exchange.response)?, exchange: exchange.id })
 }
 
-fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
+fn side(log: &Log, catalog: &Catalog, expired: &Expired, index: u64) -> Result<Side, Failure> {
     let size = log.reader.checkpoint()?.size;
     let bytes = log.reader.entry(index, size)?;
     let entry = Entry::parse(&bytes).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
@@ -76,7 +81,7 @@ fn side(log: &Log, catalog: &Catalog, index: u64) -> Result<Side, Failure> {
     }
     let entry =
         serde_json::from_slice(&bytes).map_err(|error| Failure::evidence("the entry cannot be read").because(error))?;
-    Ok(Side { index, proven, entry, parts })
+    Ok(Side { index, proven, entry, expired: expired.by(index), parts })
 }
 
 fn print(shown: &Shown) -> Result<(), Failure> {
@@ -113,8 +118,12 @@ fn print(shown: &Shown) -> Result<(), Failure> {
                 sealed.len()
             ))?;
         }
+        if let Some(entry) = side.expired {
+            ui::result(format!("  {:<10}its time was over, as entry {entry} says; its hashes stay", "expired"))?;
+        }
         for part in &side.parts {
-            let text = part.text.as_deref().unwrap_or("(missing)");
+            let missing = if side.expired.is_some() { "(removed)" } else { "(missing)" };
+            let text = part.text.as_deref().unwrap_or(missing);
             // The zero bytes of a frame stand for the parts below it.
             ui::result(format!("  {:<10}{}", part.role, ui::plain(&text.replace('\0', "…"))))?;
         }

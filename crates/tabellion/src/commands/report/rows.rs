@@ -23,6 +23,7 @@ use tabellion_ledger::PartsInOrder;
 
 use super::checked;
 use crate::failure::Failure;
+use crate::retention::Expired;
 
 /// Rows of a row group, which is held in memory; fewer, where they are long.
 const GROUP_ROWS_MAX: usize = 10_000;
@@ -37,7 +38,7 @@ enum Kind {
 }
 
 /// The columns: name, kind, and what it is.
-const COLUMNS: [(&str, Kind, &str); 25] = [
+const COLUMNS: [(&str, Kind, &str); 26] = [
     ("exchange", Kind::Text, "the exchange's ID"),
     ("request_entry", Kind::Number, "the place of the request in the log"),
     ("response_entry", Kind::Number, "the place of the answer in the log"),
@@ -67,6 +68,11 @@ const COLUMNS: [(&str, Kind, &str); 25] = [
     ("output", Kind::Text, "the answer's body, redacted, exactly as the log has it"),
     ("output_text", Kind::Text, "what the model said in it, where the answer is of a known shape"),
     ("output_commitment", Kind::Text, "the commitment to the exact bytes of the answer"),
+    (
+        "removed_by",
+        Kind::Number,
+        "the custody.expire after which redacted bodies were removed; where they are, nothing stands",
+    ),
 ];
 
 /// What the columns are, a line each, for the page.
@@ -99,12 +105,14 @@ fn time(entry: Option<&Entry>) -> Cell {
 impl Row {
     pub(super) fn of(
         parts: &mut PartsInOrder,
+        expired: &Expired,
         (at, request): (u64, &Entry),
         response: Option<(u64, &Entry)>,
     ) -> Result<Self, Failure> {
         let answer = response.map(|(_, entry)| entry);
-        let input = Body::of(parts, request)?;
-        let output = answer.map(|answer| Body::of(parts, answer)).transpose()?.unwrap_or_default();
+        let removed = expired.by(at);
+        let input = Body::of(parts, request, removed.is_some())?;
+        let output = answer.map(|answer| Body::of(parts, answer, removed.is_some())).transpose()?.unwrap_or_default();
         let mut pseudonyms: Vec<String> = [&input.tokens, &output.tokens].into_iter().flatten().cloned().collect();
         pseudonyms.sort_unstable();
         pseudonyms.dedup();
@@ -139,6 +147,7 @@ impl Row {
             text(&output.text()),
             text(&output.said()),
             text(&commitment(answer)),
+            number(removed),
         ]))
     }
 
@@ -175,6 +184,13 @@ impl Row {
     }
 }
 
+fn checked_part(parts: &mut PartsInOrder, hash: &Hash) -> Result<Vec<u8>, Failure> {
+    let bytes = parts.part(hash)?.ok_or_else(|| {
+        Failure::evidence(format!("part {hash} is missing from the log")).hint("run `tabellion verify`")
+    })?;
+    checked(bytes, hash)
+}
+
 /// A redacted body, put together from its parts.
 #[derive(Default)]
 struct Body {
@@ -186,25 +202,24 @@ struct Body {
 }
 
 impl Body {
-    fn of(parts: &mut PartsInOrder, entry: &Entry) -> Result<Self, Failure> {
+    /// `removed`: where a part is not there, the body is not.
+    fn of(parts: &mut PartsInOrder, entry: &Entry, removed: bool) -> Result<Self, Failure> {
         let tokens = entry.redaction.as_ref().map(|redaction| redaction.tokens.clone()).unwrap_or_default();
         let mut body = Self { tokens, ..Self::default() };
         let Some(content) = entry.content.as_ref().filter(|content| content.omitted.is_none()) else { return Ok(body) };
-        let mut part = |hash: &Hash| {
-            let bytes = parts.part(hash)?.ok_or_else(|| {
-                Failure::evidence(format!("part {hash} is missing from the log")).hint("run `tabellion verify`")
-            })?;
-            checked(bytes, hash)
-        };
         let mut named = content.parts.clone();
         if let Some(hash) = &content.manifest {
-            let manifest = Manifest::parse(&part(hash)?)
+            let manifest = Manifest::parse(&checked_part(parts, hash)?)
                 .map_err(|error| Failure::evidence("a manifest cannot be read").because(error))?;
             named = manifest.content;
             body.tokens.extend(manifest.tokens);
         }
         for one in &named {
-            let bytes = part(&one.sha256)?;
+            if removed && parts.part(&one.sha256)?.is_none() {
+                let Self { tokens, .. } = body;
+                return Ok(Self { tokens, ..Self::default() });
+            }
+            let bytes = checked_part(parts, &one.sha256)?;
             match one.role.as_str() {
                 FRAME => body.frame = bytes,
                 role => body.parts.push((role.to_owned(), bytes)),

@@ -78,6 +78,13 @@ pub(super) fn page(selection: &Selection, head: &Checkpoint, found: &Found) -> S
             text.push_str(&format!("- {}\n", inline(reason)));
         }
     }
+    if found.removed > 0 {
+        text.push_str(&format!(
+            "\n\n**Of {} the time was over, and their bodies were removed**, as the `custody.expire` entries say that \
+             `removed_by` names. Their entries, hashes and commitments are here as of all others.",
+            exchanges(found.removed)
+        ));
+    }
     if let Some((first, last)) = completeness.range() {
         text.push_str(&format!(
             "\n\nThe entries of the period are {first} to {last}; the log has {} sessions.\n",
