@@ -146,6 +146,8 @@ pub(crate) struct Approved {
 struct Matter<'a> {
     case: &'a str,
     exchanges: BTreeSet<String>,
+    /// The indices of their entries.
+    entries: BTreeSet<u64>,
     /// The acts themselves that later ones speak of.
     holds: BTreeSet<String>,
     requests: BTreeSet<u64>,
@@ -163,9 +165,14 @@ impl Matter<'_> {
             "id" => value.split(' ').any(|id| self.exchanges.contains(&id.to_ascii_uppercase())),
             _ => false,
         });
+        let looked_at = entry.reveal.as_ref().is_some_and(|reveal| self.entries.contains(&reveal.entry));
+        let erased = entry.erase.iter().flat_map(|erase| &erase.entries);
+        let erased = erased.into_iter().any(|&(first, last)| self.entries.range(first..=last).next().is_some());
         let statement = act.and_then(|act| Statement::parse(act.statement.as_deref()?));
         entry.case.as_deref() == Some(self.case)
             || exported
+            || looked_at
+            || erased
             || statement.is_some_and(|statement| self.requests.contains(&statement.request))
             || act.is_some_and(|act| {
                 act.exchanges.iter().any(known) || act.hold.iter().any(known) || act.details.values().any(known)
@@ -202,6 +209,14 @@ impl Matter<'_> {
             what.insert("manifest", json!(export.manifest));
             what.insert("selection", json!(export.selection));
         }
+        if let Some(reveal) = &entry.reveal {
+            what.insert("reveal", json!(reveal));
+        }
+        if let Some(erase) = &entry.erase {
+            what.insert("entries", json!(erase.count()));
+            what.insert("selection", json!(erase.selection));
+            what.extend(erase.basis.as_ref().map(|basis| ("basis", json!(basis))));
+        }
         if entry.kind == Kind::Request {
             what.insert("exchange", json!(entry.id));
             what.extend(entry.model.map(|model| ("model", json!(model))));
@@ -233,9 +248,14 @@ pub(crate) fn chain(log: &Log, case: &str) -> Result<Vec<Link>, Failure> {
     let acts = catalog.custody()?.into_iter().filter(|(_, kind)| Right::of(kind.as_str()).is_some());
     let mut indices: Vec<u64> = found.iter().map(|hit| hit.entry).chain(acts.map(|(index, _)| index)).collect();
     indices.sort_unstable();
-    let exchanges = found.into_iter().map(|hit| hit.exchange).collect();
+    let exchanges: BTreeSet<String> = found.into_iter().map(|hit| hit.exchange).collect();
+    let mut entries = BTreeSet::new();
+    for exchange in &exchanges {
+        let exchange = catalog.exchange(exchange)?;
+        entries.extend(exchange.into_iter().flat_map(|exchange| [exchange.request, exchange.response]).flatten());
+    }
     let (holds, requests, approvals) = Default::default();
-    let mut matter = Matter { case, exchanges, holds, requests, approvals };
+    let mut matter = Matter { case, exchanges, entries, holds, requests, approvals };
     let mut links = Vec::new();
     access::read(&log.reader, &catalog, &indices, |index, bytes| {
         if let Ok(entry) = Entry::parse(bytes)

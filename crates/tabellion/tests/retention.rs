@@ -169,6 +169,11 @@ fn what_is_no_longer_kept_goes_from_every_file_and_everything_still_verifies() {
     let policy = log.entries.iter().find(|entry| entry["kind"] == "custody.policy.change").unwrap();
     assert_eq!(policy["act"]["details"]["retention.1"], "case quick-*, keep 1s");
 
+    let chain = place.ends(0, &["case", "custody", "quick-1", "--json"]);
+    let chain: Vec<Value> = chain.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expiry = chain.iter().find(|link| link["kind"] == "custody.expire").expect("it is in the case's chain");
+    assert_eq!((&expiry["what"]["entries"], &expiry["what"]["selection"]["keep"]), (&json!(4), &json!("1s")));
+
     // What is left of an exchange.
     let shown = place.json(&["show", &second]);
     assert!(shown["request"]["expired"].is_u64() && shown["request"]["proven"] == true, "{shown}");
