@@ -115,6 +115,7 @@ class Log:
     def __init__(self, home, recorded):
         self.home, self.data = home, home / "data"
         shutil.copytree(recorded, self.data)
+        shutil.copytree(recorded.with_name("data.keys"), home / "data.keys")
         self.config = home / "tabellion.toml"
 
     def to(self, store, bucket, **settings):

@@ -1,6 +1,7 @@
 """What lies in a bucket cannot be destroyed, and a bucket in which it could be is not used."""
 
 import hashlib
+import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_mirror_in_radosgw_verifies_and_nobody_can_destroy_it(log, radosgw):
     log.to(radosgw, bucket)
     first = log.mirror()
     assert first["from"] == 0 and first["size"] > 0
-    assert log.mirror() == {"from": first["size"], "size": first["size"], "objects": 0, "bytes": 0}
+    assert log.mirror() == {"from": first["size"], "size": first["size"], "objects": 0, "bytes": 0, "removed": 0, "kept": 0}
     verified = log.run("verify", log.target)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
@@ -77,6 +78,28 @@ def test_a_bucket_of_radosgw_without_locks_is_refused_unless_one_will_do(log, ra
     assert log.run("verify", log.target).returncode == 0
     undecided = log.to(radosgw, bucket, retention_days=0).run("mirror")
     assert undecided.returncode == 2 and "for how long" in undecided.stderr
+
+
+def test_what_expired_stays_while_a_lock_keeps_it_and_goes_where_none_does(log, radosgw):
+    locked, free = radosgw.bucket(), radosgw.bucket(locked=False)
+    log.to(radosgw, locked).mirror()
+    log.to(radosgw, free, lock=False).mirror()
+    content = lambda bucket: {v["Key"] for v in versions(radosgw, bucket, "a/log/content/")}
+    before = content(free)
+    assert before == content(locked)
+    log.config.write_text(log.config.read_text() + '[[retention.rule]]\nkeep = "1s"\n')
+    expired = log.run("expire", "--json")
+    assert expired.returncode == 0 and json.loads(expired.stdout)["exchanges"] > 0, expired.stderr
+    removed = log.mirror()
+    assert removed["removed"] > 0 and removed["kept"] == 0
+    assert content(free) < before
+    assert log.run("verify", log.target).returncode == 0
+
+    kept = log.to(radosgw, locked).mirror()
+    assert kept["removed"] == 0 and kept["kept"] == removed["removed"]
+    assert content(locked) == before
+    verified = log.run("verify", log.target)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_moto_which_accepts_a_shortened_lock_is_found_out(log, moto):

@@ -60,7 +60,7 @@ use tabellion_store::{Disk, DiskStore, Protection, RealDisk, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 pub use catalog::{Catalog, Exchange, PartsInOrder};
-pub use mirror::{Mirror, MirrorError, Round};
+pub use mirror::{Mirror, MirrorError, Removed, Round};
 pub use prune::{Pruned, expired};
 pub use read::{Reader, StoreTiles};
 pub use receipt::ReceiptSigner;

@@ -20,18 +20,28 @@
 //! 6. The checkpoint is replaced, with the very bytes of 1. This is the commit point.
 //!
 //! The work of a round grows with what is new, and with the logarithm of the log.
+//!
+//! # What expires
+//!
+//! When the log says that exchanges have expired, what only they name goes from the mirror too ([`Mirror::prune`]), and nothing
+//! else does, whatever is missing in the log's own packs: a part goes only if the entries that the *mirror's* tree has say
+//! so, every one that names it, and if the log itself does not have it any more. An object that is still locked stays
+//! until it is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tabellion_evidence::audit::Packed;
 use tabellion_evidence::checkpoint::{self, Checkpoint};
 use tabellion_evidence::content;
+use tabellion_evidence::entry::Entry;
 use tabellion_evidence::tile;
-use tabellion_evidence::tree::{self, Hash};
+use tabellion_evidence::tree::{self, Hash, Tiles as _};
 use tabellion_store::{Store, StoreError};
 
 use crate::edge::{Edge, Objects};
+use crate::prune::{CANDIDATES_MAX, Names, Said};
 use crate::read::tree_error;
 use crate::{LedgerError, Reader};
 
@@ -39,6 +49,8 @@ const CHECKPOINT: &str = "log/checkpoint";
 const KEY: &str = "log.vkey";
 const POSITION: &str = "mirror/position";
 const ANCHORS: &str = "anchors";
+/// How many entries were looked through for what expired, all of which is gone.
+const PRUNED: &str = "mirror/pruned";
 
 /// The position is noted whenever the tree is a multiple of this: two levels of full tiles, so that hardly any partial
 /// ones are written at it.
@@ -47,6 +59,10 @@ const STRIDE: u64 = if cfg!(test) { 2 * tile::WIDTH } else { tile::WIDTH * tile:
 const BATCH_BYTES: usize = if cfg!(test) { 4 << 10 } else { 8 << 20 };
 /// Of anchors that are completed later, so many of the newest are looked at again.
 const ANCHORS_OPEN: usize = 64;
+
+/// After so long it is tried again to remove what could not be; each time after twice as long, and after a day at most.
+const PRUNE_AGAIN: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(60) };
+const PRUNE_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a round was not finished. Nothing that it wrote is visible.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +121,46 @@ pub struct Round {
     pub bytes: u64,
 }
 
+/// What went from the copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Parts and sealed pieces.
+    pub parts: u64,
+    /// Those that are to go and did not: a lock keeps them, or the log still has them itself.
+    pub kept: u64,
+}
+
+/// Reads what entries name, in a log without a catalog.
+struct Lists<'a> {
+    reader: &'a Reader,
+    packs: Vec<u64>,
+    /// The pack that was read last.
+    last: Option<(u64, HashMap<Hash, Vec<u8>>)>,
+}
+
+impl<'a> Lists<'a> {
+    fn new(reader: &'a Reader, size: u64) -> Result<Self, LedgerError> {
+        let packs = reader.packs(Packed::Content, 0, size)?;
+        Ok(Self { reader, packs: packs.into_iter().map(|(number, _)| number).collect(), last: None })
+    }
+
+    fn names(&mut self, index: u64, entry: &Entry) -> Result<Names, LedgerError> {
+        Names::of(entry, |manifest| {
+            // It has the entry's own commitments, so it is no other entry's, and in its batch's pack.
+            let at = self.packs.partition_point(|&number| number <= index);
+            let pack = at.checked_sub(1).map_or(0, |at| self.packs[at]);
+            let name = Packed::Content.file(pack);
+            if self.last.as_ref().is_none_or(|(number, _)| *number != pack) {
+                let bytes = self.reader.store().read(&name)?.unwrap_or_default();
+                let parts = content::parse_pack(&bytes).map_err(|_| LedgerError::Damaged { name: name.clone() })?;
+                self.last = Some((pack, parts.into_iter().map(|(hash, bytes, _)| (hash, bytes.to_vec())).collect()));
+            }
+            let found = self.last.as_ref().and_then(|(_, parts)| parts.get(manifest).cloned());
+            found.ok_or(LedgerError::Damaged { name })
+        })
+    }
+}
+
 /// A log and its copy.
 pub struct Mirror {
     source: Reader,
@@ -113,12 +169,14 @@ pub struct Mirror {
     prune: bool,
     /// Anchors that this process has copied, or found to be there.
     anchored: BTreeSet<String>,
+    /// When what could not be removed is tried again, and after how long.
+    again: Option<(Instant, Duration)>,
 }
 
 impl Mirror {
     /// Mirrors the log of one store into another. One process at a time may do so.
     pub fn new(source: Arc<dyn Store>, copy: Arc<dyn Store>, prune: bool) -> Self {
-        Self { source: Reader::new(source), copy: Reader::new(copy), prune, anchored: BTreeSet::new() }
+        Self { source: Reader::new(source), copy: Reader::new(copy), prune, anchored: BTreeSet::new(), again: None }
     }
 
     /// Brings the copy to where the log is: see the module's page. `progress` is told entries, of how many.
@@ -179,6 +237,176 @@ impl Mirror {
             round.bytes += note.len() as u64;
         }
         Ok(round)
+    }
+
+    /// Removes from the copy what only expired entries name, as the module's page says. Reads all entries if the log says
+    /// of any that they expired and not all of that is removed; else those that are new.
+    ///
+    /// # Errors
+    ///
+    /// See [`MirrorError`]; some of it may be removed, and the next call goes on.
+    pub fn prune(&mut self) -> Result<Removed, MirrorError> {
+        if self.again.is_some_and(|(at, _)| Instant::now() < at) {
+            return Ok(Removed::default());
+        }
+        let size = self.copy.checkpoint().map_err(MirrorError::Mirror)?.size;
+        let noted = self.copy.store().read(PRUNED)?;
+        let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim_end().parse::<u64>().ok()).unwrap_or(0);
+        let mut said = Said::default();
+        self.each(noted.min(size)..size, size, |index, entry| {
+            said.take(index, entry, 0);
+            Ok(())
+        })?;
+        let mut removed = Removed::default();
+        if !said.fresh.is_empty() {
+            said = Said::default();
+            self.each(0..size, size, |index, entry| {
+                said.take(index, entry, noted);
+                Ok(())
+            })?;
+            said.order();
+            self.remove(&said, size, &mut removed)?;
+        }
+        if removed.kept > 0 {
+            // Locked, or the log has not removed it yet.
+            let wait = self.again.map_or(PRUNE_AGAIN, |(_, wait)| (2 * wait).min(PRUNE_AGAIN_MAX));
+            self.again = Some((Instant::now() + wait, wait));
+        } else {
+            self.again = None;
+            if !said.fresh.is_empty() || size - noted.min(size) >= STRIDE {
+                self.copy.store().replace(PRUNED, format!("{size}\n").as_bytes())?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Takes in some of the mirror's `size` entries. They are read from the log, which may be nearer, and held against the
+    /// mirror's tiles.
+    fn each(
+        &self,
+        some: std::ops::Range<u64>,
+        size: u64,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), MirrorError>,
+    ) -> Result<(), MirrorError> {
+        for number in some.start / tile::WIDTH..some.end.div_ceil(tile::WIDTH) {
+            let whole = (number + 1) * tile::WIDTH <= size;
+            let entries = if whole {
+                let entries = self.source.entries(number, size).map_err(MirrorError::Source)?;
+                let leaves = self.copy.tiles().tile(0, number, tile::WIDTH as u16).map_err(MirrorError::Mirror)?;
+                let same = entries.len() as u64 == tile::WIDTH
+                    && entries.iter().zip(leaves.chunks(32)).all(|(entry, leaf)| tree::leaf_hash(entry).0 == *leaf);
+                if !same {
+                    return Err(MirrorError::SourceDamaged);
+                }
+                entries
+            } else {
+                self.copy.entries(number, size).map_err(MirrorError::Mirror)?
+            };
+            for (index, entry) in (number * tile::WIDTH..).zip(&entries) {
+                if some.contains(&index) {
+                    take(index, entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, said: &Said, size: u64, removed: &mut Removed) -> Result<(), MirrorError> {
+        let mut lists = Lists::new(&self.source, size).map_err(MirrorError::Source)?;
+        let (mut parts, mut sealed) = (HashMap::new(), HashMap::new());
+        for (first, last) in said.fresh.iter() {
+            for at in first / tile::WIDTH..=last / tile::WIDTH {
+                let (from, until) = (first.max(at * tile::WIDTH), (last + 1).min((at + 1) * tile::WIDTH));
+                self.each(from..until.min(size), size, |index, entry| {
+                    let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
+                    let names = lists.names(index, &entry).map_err(MirrorError::Source)?;
+                    if said.expired.has(index) {
+                        parts.extend(names.parts.into_iter().map(|part| (part, BTreeSet::new())));
+                    }
+                    sealed.extend(names.sealed.into_iter().map(|piece| (piece, BTreeSet::new())));
+                    Ok(())
+                })?;
+                if parts.len() + sealed.len() >= CANDIDATES_MAX {
+                    self.remove_some(said, size, &mut lists, [&mut parts, &mut sealed], removed)?;
+                }
+            }
+        }
+        self.remove_some(said, size, &mut lists, [&mut parts, &mut sealed], removed)
+    }
+
+    /// Removes what no other entry names, of parts and of sealed pieces.
+    fn remove_some(
+        &self,
+        said: &Said,
+        size: u64,
+        lists: &mut Lists<'_>,
+        [parts, sealed]: [&mut HashMap<Hash, BTreeSet<u64>>; 2],
+        removed: &mut Removed,
+    ) -> Result<(), MirrorError> {
+        let mut packs = [Packed::Content, Packed::Sealed].map(|packed| (packed, Vec::new()));
+        for (packed, list) in &mut packs {
+            let listed = self.copy.packs(*packed, 0, size).map_err(MirrorError::Mirror)?;
+            list.extend(listed.into_iter().map(|(number, _)| number).filter(|&number| number < size));
+        }
+        self.each(0..size, size, |index, entry| {
+            let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
+            let names = lists.names(index, &entry).map_err(MirrorError::Source)?;
+            let goes = [said.expired.has(index), said.erased.has(index)];
+            for (((candidates, names), goes), (_, list)) in
+                [(&mut *parts, names.parts), (&mut *sealed, names.sealed)].into_iter().zip(goes).zip(&packs)
+            {
+                // Of an entry, what is new with it is in its own batch's pack.
+                let pack = list.partition_point(|&number| number <= index).checked_sub(1).map(|at| list[at]);
+                for name in names {
+                    if !goes {
+                        candidates.remove(&name);
+                    } else if let (Some(candidate), Some(pack)) = (candidates.get_mut(&name), pack) {
+                        candidate.insert(pack);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for ((packed, _), candidates) in packs.into_iter().zip([parts, sealed]) {
+            let mut touched: BTreeMap<u64, BTreeSet<Hash>> = BTreeMap::new();
+            for (name, packs) in candidates.drain() {
+                for pack in packs {
+                    touched.entry(pack).or_default().insert(name);
+                }
+            }
+            for (pack, names) in touched {
+                self.rewrite(&packed.file(pack), &names, removed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes parts from one of the copy's packs, those that the log's own does not have any more.
+    fn rewrite(&self, name: &str, names: &BTreeSet<Hash>, removed: &mut Removed) -> Result<(), MirrorError> {
+        let Some(pack) = self.copy.store().read(name)? else { return Ok(()) };
+        let ours = self.source.store().read(name).map_err(|error| MirrorError::Source(error.into()))?;
+        let ours = ours.unwrap_or_default();
+        let damaged = |_| LedgerError::Damaged { name: name.to_owned() };
+        let ours = content::parse_pack(&ours).map_err(damaged).map_err(MirrorError::Source)?;
+        let ours: BTreeSet<Hash> = ours.into_iter().map(|(hash, ..)| hash).collect();
+        let (mut left, mut gone) = (Vec::new(), 0);
+        for (hash, bytes, _) in content::parse_pack(&pack).map_err(damaged).map_err(MirrorError::Mirror)? {
+            if names.contains(&hash) && !ours.contains(&hash) {
+                gone += 1;
+            } else {
+                removed.kept += u64::from(names.contains(&hash));
+                content::encode_named_part(&mut left, &hash, bytes);
+            }
+        }
+        if gone == 0 {
+            return Ok(());
+        }
+        match self.copy.store().rewrite(&[(name, Some(&*left).filter(|left| !left.is_empty()))]) {
+            Ok(()) => removed.parts += gone,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => removed.kept += gone,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Whether the source's tree extends the mirror's.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use tabellion_evidence::audit::Packed;
 use tabellion_evidence::content;
-use tabellion_evidence::entry::{Entry, Kind, Manifest};
+use tabellion_evidence::entry::{Entry, Heading, Kind, Manifest};
 use tabellion_evidence::ranges::Ranges;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
@@ -32,7 +32,7 @@ use tabellion_store::StoreError;
 use crate::{Append, Catalog, Ledger, LedgerError, Reader};
 
 /// So many candidates are looked for at once: about 100 MiB.
-const CANDIDATES_MAX: usize = if cfg!(test) { 3 } else { 1 << 20 };
+pub(crate) const CANDIDATES_MAX: usize = if cfg!(test) { 3 } else { 1 << 20 };
 /// So many packs are rewritten while appends wait, and about so many bytes.
 const PACKS_AT_ONCE: usize = 32;
 const BYTES_AT_ONCE: usize = 4 << 20;
@@ -110,13 +110,13 @@ pub(crate) fn lock(pruning: &Mutex<Pruning>) -> MutexGuard<'_, Pruning> {
 
 /// What the log says has expired, and was erased.
 #[derive(Default)]
-struct Said {
+pub(crate) struct Said {
     /// Whose content goes.
-    expired: Ranges,
+    pub(crate) expired: Ranges,
     /// Whose sealed pieces go.
-    erased: Ranges,
-    /// Those of them that were not pruned yet.
-    fresh: Ranges,
+    pub(crate) erased: Ranges,
+    /// Those of them that are to be pruned.
+    pub(crate) fresh: Ranges,
     /// The entry up to which all is said.
     upto: u64,
 }
@@ -126,31 +126,40 @@ impl Said {
         let pruned = catalog.pruned()?;
         let mut said = Self { upto: pruned, ..Self::default() };
         for (index, kind) in catalog.custody()? {
-            if !matches!(kind, Kind::Expire | Kind::Erase) || index >= size {
+            if matches!(kind, Kind::Expire | Kind::Erase) && index < size {
+                said.take(index, &reader.entry(index, size)?, pruned);
+            }
+        }
+        said.order();
+        Ok(said)
+    }
+
+    /// Takes in an entry. What those before `pruned` say is pruned already.
+    pub(crate) fn take(&mut self, index: u64, entry: &[u8], pruned: u64) {
+        let Ok(Heading { kind: kind @ (Kind::Expire | Kind::Erase), .. }) = Heading::parse(entry) else { return };
+        // What is no proper entry says nothing, and `verify` says that.
+        let Ok(entry) = Entry::parse(entry) else { return };
+        for (first, last) in entry.erase.into_iter().flat_map(|erase| erase.entries) {
+            // Nothing can be said of entries that come later.
+            let last = last.min(index.saturating_sub(1));
+            if first > last {
                 continue;
             }
-            // What is no proper entry says nothing, and `verify` says that.
-            let Ok(entry) = Entry::parse(&reader.entry(index, size)?) else { continue };
-            for (first, last) in entry.erase.into_iter().flat_map(|erase| erase.entries) {
-                // Nothing can be said of entries that come later.
-                let last = last.min(index.saturating_sub(1));
-                if first > last {
-                    continue;
-                }
-                said.erased.add(first, last);
-                if kind == Kind::Expire {
-                    said.expired.add(first, last);
-                }
-                if index >= pruned {
-                    said.fresh.add(first, last);
-                }
+            self.erased.add(first, last);
+            if kind == Kind::Expire {
+                self.expired.add(first, last);
             }
-            said.upto = said.upto.max(index + 1);
+            if index >= pruned {
+                self.fresh.add(first, last);
+            }
         }
-        for ranges in [&mut said.expired, &mut said.erased, &mut said.fresh] {
+        self.upto = self.upto.max(index + 1);
+    }
+
+    pub(crate) fn order(&mut self) {
+        for ranges in [&mut self.expired, &mut self.erased, &mut self.fresh] {
             ranges.order();
         }
-        Ok(said)
     }
 }
 
@@ -456,7 +465,7 @@ mod tests {
 
     use super::*;
     use crate::tests::{Keys, disk};
-    use crate::{Options, Part};
+    use crate::{Mirror, Options, Part, Removed};
 
     const TIME: &str = "2026-11-25T10:00:00.000000Z";
 
@@ -619,6 +628,48 @@ mod tests {
         work.rewrite(&mut places).unwrap();
         let left = there(&disk, Packed::Content);
         assert!(left["frame 0"] < 7 && left["answer 0"] < 7, "{left:?}");
+    }
+
+    #[test]
+    fn a_mirror_removes_what_the_log_removed_and_what_expired_and_nothing_else() {
+        let disk = disk();
+        let ledger = open(&disk, None).unwrap();
+        publish(&ledger, log());
+        let copy = SimDisk::new();
+        let store = |disk: &SimDisk| -> Arc<dyn tabellion_store::Store> { Arc::new(DiskStore::new(disk.clone())) };
+        let mut mirror = Mirror::new(store(&disk), store(&copy), true);
+        let mut round = |ledger: &Ledger| {
+            let deadline = Instant::now() + WAIT;
+            while ledger.reader().checkpoint().unwrap().size < *ledger.published().borrow() {
+                assert!(Instant::now() < deadline);
+            }
+            mirror.round(&|_, _| {}).unwrap();
+            mirror.prune().unwrap()
+        };
+        assert_eq!(round(&ledger), Removed::default());
+        publish(&ledger, vec![says(Kind::Expire, 10, &[(0, 1), (4, 5)])]);
+        let waits = round(&ledger);
+        assert_eq!((waits.parts, waits.kept), (0, 6), "the log still has it itself");
+        ledger.prune(&|_| false, &never()).unwrap();
+        assert_eq!(round(&ledger).parts, 6);
+        for packed in [Packed::Content, Packed::Sealed] {
+            assert_eq!(there(&copy, packed), there(&disk, packed));
+        }
+        // Named again, so stored again, and expired again.
+        publish(&ledger, vec![entry(Kind::Request, 3, &["alone"], &[], false)]);
+        publish(&ledger, vec![entry(Kind::Response, 3, &["alone"], &[], true)]);
+        round(&ledger);
+        assert!(there(&copy, Packed::Content).contains_key("alone"));
+        publish(&ledger, vec![says(Kind::Expire, 11, &[(7, 8)])]);
+        ledger.prune(&|_| false, &never()).unwrap();
+        assert_eq!(round(&ledger), Removed { parts: 1, kept: 0 });
+        assert_eq!(texts(&there(&copy, Packed::Content)), LEFT);
+        // Somebody takes from the log what did not expire.
+        let name = Packed::Content.file(there(&disk, Packed::Content)["hello"]);
+        store(&disk).rewrite(&[(&name, None)]).unwrap();
+        publish(&ledger, vec![says(Kind::Expire, 12, &[(0, 1)])]);
+        assert_eq!(round(&ledger), Removed::default());
+        assert_eq!(texts(&there(&copy, Packed::Content)), LEFT);
     }
 
     /// Whatever happens to the disk while it is pruned: what is not expired is there once, and in the end the rest is gone.

@@ -71,6 +71,27 @@ fn the_same_bytes_again_are_fine_and_others_are_refused() {
 }
 
 #[test]
+fn what_is_final_is_rewritten_or_removed_only_when_nothing_keeps_it() {
+    for scheme in SCHEMES {
+        let standin = Standin::start();
+        let store = open(&standin, scheme, Some(Duration::from_secs(1)));
+        store.create(&[("x", b"some and more"), ("y", b"all"), ("held", b"held")]).unwrap();
+        store.hold("held", true).unwrap();
+        for (name, left) in [("x", Some(&b"some"[..])), ("y", None), ("held", None)] {
+            let error = store.rewrite(&[(name, left)]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{scheme}: {error:?}");
+        }
+        assert_eq!(store.read("x").unwrap().unwrap(), b"some and more", "{scheme}");
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(store.rewrite(&[("held", None)]).is_err(), "{scheme}: a hold does not end by itself");
+        store.rewrite(&[("x", Some(b"some")), ("y", None), ("nothing", None)]).unwrap();
+        assert_eq!(store.read("x").unwrap().unwrap(), b"some", "{scheme}");
+        assert_eq!((standin.versions("some/log/x"), standin.versions("some/log/y")), (1, 0), "{scheme}");
+        assert_eq!((store.read("y").unwrap(), store.read("held").unwrap().unwrap()), (None, b"held".to_vec()));
+    }
+}
+
+#[test]
 fn an_answer_that_is_late_lost_doubled_or_a_lie_ends_right() {
     for scheme in SCHEMES {
         for (fault, right) in [

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tabellion_audit::StoreSource;
-use tabellion_ledger::{Ledger, Mirror, MirrorError, Round};
+use tabellion_ledger::{Ledger, Mirror, MirrorError, Removed, Round};
 use tabellion_store::{BucketSettings, BucketStore, Check, DiskStore, Finding, RealDisk, Store, Verdict};
 use tokio::sync::watch;
 
@@ -168,6 +168,11 @@ impl Copier {
     pub(crate) fn round(&mut self, progress: &dyn Fn(u64, u64)) -> Result<Round, MirrorError> {
         self.mirror.round(progress)
     }
+
+    /// What the log has removed because it expired goes from the mirror too.
+    pub(crate) fn prune(&mut self) -> Result<Removed, MirrorError> {
+        self.mirror.prune()
+    }
 }
 
 impl From<MirrorError> for Failure {
@@ -280,6 +285,11 @@ impl Continuous {
             Some(copier) => copier,
             None => copier.insert(Copier::new(&self.data, &self.to, &self.target)?),
         };
-        Ok(copier.round(&|_, _| {})?)
+        let round = copier.round(&|_, _| {})?;
+        match copier.prune()? {
+            Removed { parts: 0, .. } => {}
+            Removed { parts, kept } => tracing::info!(parts, kept, "removed from the mirror what is no longer kept"),
+        }
+        Ok(round)
     }
 }

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tabellion_ledger::Removed;
+
 use super::Log;
 use crate::cli::MirrorArgs;
 use crate::failure::Failure;
@@ -28,12 +30,15 @@ pub(crate) fn run(args: &MirrorArgs) -> Ended {
         });
         bar.finish_and_clear();
         let round = round?;
+        let removed = copier.prune()?;
         if args.json {
             ui::json(&serde_json::json!({
                 "from": round.from,
                 "size": round.size,
                 "objects": round.objects,
                 "bytes": round.bytes,
+                "removed": removed.parts,
+                "kept": removed.kept,
             }))?;
         } else if round.objects == 0 {
             ui::result(format!("{} entries are in {to}, as before", round.size))?;
@@ -42,6 +47,12 @@ pub(crate) fn run(args: &MirrorArgs) -> Ended {
             ui::result(format!(
                 "{} entries are in {to}, {new} of them new ({} objects, {} bytes)",
                 round.size, round.objects, round.bytes
+            ))?;
+        }
+        if !args.json && removed != Removed::default() {
+            ui::result(format!(
+                "{} parts that are no longer kept are removed there; {} stay for now, because a lock keeps them, or the log still has them",
+                removed.parts, removed.kept
             ))?;
         }
         match args.every {
