@@ -390,7 +390,9 @@ impl Mirror {
         let ours = content::parse_pack(&ours).map_err(damaged).map_err(MirrorError::Source)?;
         let ours: BTreeSet<Hash> = ours.into_iter().map(|(hash, ..)| hash).collect();
         let (mut left, mut gone) = (Vec::new(), 0);
-        for (hash, bytes, _) in content::parse_pack(&pack).map_err(damaged).map_err(MirrorError::Mirror)? {
+        let parts = content::parse_pack(&pack).map_err(damaged).map_err(MirrorError::Mirror)?;
+        let there = parts.len();
+        for (hash, bytes, _) in parts {
             if names.contains(&hash) && !ours.contains(&hash) {
                 gone += 1;
             } else {
@@ -398,12 +400,13 @@ impl Mirror {
                 content::encode_named_part(&mut left, &hash, bytes);
             }
         }
-        if gone == 0 {
+        // In a bucket, an older version may have it still.
+        if gone == 0 && (self.prune || ours.len() != there) {
             return Ok(());
         }
         match self.copy.store().rewrite(&[(name, Some(&*left).filter(|left| !left.is_empty()))]) {
             Ok(()) => removed.parts += gone,
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => removed.kept += gone,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => removed.kept += gone.max(1),
             Err(error) => return Err(error.into()),
         }
         Ok(())

@@ -221,6 +221,10 @@ impl Bucket {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, Unkept("a lock or a hold keeps the object")));
         }
         match bytes {
+            // It was written before, and older ones could not be deleted.
+            Some(bytes) if self.read(name).await?.as_deref() == Some(bytes) => {
+                versions.retain(|version| Some(version) != newest.version.as_ref());
+            }
             Some(bytes) => self.replace(name, bytes).await?,
             None if versions.is_empty() => return self.delete(&at, None).await,
             None => {}
