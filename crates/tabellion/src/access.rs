@@ -64,6 +64,8 @@ pub(crate) enum Refused {
     Role,
     /// It is not for this upstream.
     Upstream,
+    /// It stands in the URL.
+    Url,
     /// Too many failures.
     LockedOut,
 }
@@ -71,7 +73,7 @@ pub(crate) enum Refused {
 impl Refused {
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::Missing | Self::Key => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::Key | Self::Url => StatusCode::UNAUTHORIZED,
             Self::Role | Self::Upstream => StatusCode::FORBIDDEN,
             Self::LockedOut => StatusCode::TOO_MANY_REQUESTS,
         }
@@ -88,6 +90,7 @@ impl Refused {
             Self::Key => ("key_refused", "This is no key of this log, or it is not in force."),
             Self::Role => ("key_role", "This key may not do this: it has another role."),
             Self::Upstream => ("key_upstream", "This key is not for this upstream."),
+            Self::Url => ("key_in_url", "A key goes into a header. In a URL others keep it: have this one revoked."),
             Self::LockedOut => ("key_locked_out", "There were too many failures; try again in a minute."),
         }
     }
@@ -130,10 +133,15 @@ impl Access {
     pub(crate) async fn admit_to(
         &self,
         upstream: &str,
+        url: &str,
         headers: &HeaderMap,
         peer: IpAddr,
         required: bool,
     ) -> Result<Option<Caller>, Refused> {
+        if keys::is_in_url(url) {
+            self.metrics.key_refused(Refused::Url.says().0);
+            return Err(Refused::Url);
+        }
         let caller = self.admit(headers, peer, Right::Record, required).await?;
         if caller.as_ref().is_some_and(|caller| !caller.upstreams.is_empty() && !caller.upstreams.contains(upstream)) {
             self.metrics.key_refused(Refused::Upstream.says().0);

@@ -59,9 +59,29 @@ pub(crate) fn of(headers: &HeaderMap) -> Option<&[u8]> {
     credentials.into_iter().find(|credential| credential.starts_with(KEY_PREFIX.as_bytes()))
 }
 
+/// Whether a key of ours stands in a URL, where others' logs would keep it.
+pub(crate) fn is_in_url(url: &str) -> bool {
+    if !url.contains(['_', '%']) {
+        return false;
+    }
+    let url: Vec<u8> = percent_encoding::percent_decode_str(url).collect();
+    let length = KEY_PREFIX.len() + DRAWN + CHECKSUM;
+    url.windows(length).any(|candidate| hash(candidate).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_in_a_url_is_seen_however_it_is_written() {
+        let key = draw().unwrap();
+        for url in [format!("/v1/models?key={}", *key), format!("/{}/x", key.replace('_', "%5f")), (*key).clone()] {
+            assert!(is_in_url(&url), "{url}");
+            assert!(!is_in_url(&url.replace("tbl", "tbI")), "{url}");
+        }
+        assert!(!is_in_url("/v1/models?key=tbl_") && !is_in_url("/v1/chat/completions"));
+    }
 
     #[test]
     fn a_key_is_known_by_its_checksum() {

@@ -271,7 +271,7 @@ impl Pipeline {
         };
         // Nobody who is not let in makes an entry: else anybody could fill the log.
         let Guard { access, required } = &self.guard;
-        let admitted = access.admit_to(&target.upstream.name, &head.headers, peer.ip(), *required).await;
+        let admitted = access.admit_to(&target.upstream.name, path, &head.headers, peer.ip(), *required).await;
         match admitted {
             Ok(None) => {}
             Ok(Some(caller)) => {

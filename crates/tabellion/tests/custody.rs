@@ -239,6 +239,58 @@ fn tries(server: &Server, exchange: &str, right: Right, role: Role) -> Vec<Reque
 }
 
 #[test]
+fn a_key_in_a_url_goes_nowhere() {
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let (upstream, got) = keeper();
+    let server = Setup::new(&here.join("data"), &upstream.url()).start();
+    let (secret, _) = issue(here, "writer", "W", &[]);
+    for path in [format!("/v1/models?key={secret}"), format!("/v1/{}", secret.replace("tbl_", "%74bl%5F"))] {
+        let answer = Request::get(&path).send(server.gateway);
+        assert_eq!(answer.status, 401, "{path}");
+        assert!(answer.text().contains("key_in_url"), "{}", answer.text());
+    }
+    assert!(got.lock().unwrap().is_empty(), "it does not go upstream");
+}
+
+#[test]
+fn an_act_whose_client_hangs_up_is_done_or_not_and_never_half() {
+    use std::io::Write as _;
+    let place = tempfile::tempdir().unwrap();
+    let here = place.path();
+    let standin = StandIn::start();
+    let mut server = Setup::new(&here.join("data"), &standin.url()).start();
+    let (officer, _) = issue(here, "officer", "O", &[]);
+    for n in 0..40 {
+        let act = json!({"why": "because", "what": {"hold_place": {"case": format!("C-{n}")}}}).to_string();
+        let mut stream = std::net::TcpStream::connect(server.console).unwrap();
+        let head = format!(
+            "POST /api/v1/custody HTTP/1.1\r\nhost: x\r\nx-tabellion-key: {officer}\r\ncontent-length: {}\r\n\r\n",
+            act.len()
+        );
+        stream.write_all(format!("{head}{act}").as_bytes()).unwrap();
+        // Sooner or later, before there is an answer.
+        std::thread::sleep(std::time::Duration::from_micros(137 * n));
+        drop(stream);
+    }
+    // Whoever asks comes after them: acts are done one after the other.
+    assert_eq!(act(&server, &officer, json!({"hold_place": {"case": "C-last"}})).status, 200);
+    let in_force = || -> BTreeSet<String> {
+        let holds = Request::get("/api/v1/holds").header("x-tabellion-key", &officer).send(server.console);
+        let holds: Value = serde_json::from_str(&holds.text()).unwrap();
+        holds["holds"].as_array().unwrap().iter().map(|hold| hold["case"].as_str().unwrap().to_owned()).collect()
+    };
+    let in_force = in_force();
+    server.stop();
+    let log = Log::read(&here.join("data"));
+    let placed = log.entries.iter().filter(|entry| entry["kind"] == "custody.hold.place");
+    let placed: BTreeSet<String> = placed.map(|entry| entry["case"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(placed, in_force, "what is on the record is in force, and the other way round");
+    assert!(placed.len() > 1, "some were done");
+    verify(&here.join("data"));
+}
+
+#[test]
 fn every_role_does_what_it_may_and_nothing_else() {
     let place = tempfile::tempdir().unwrap();
     let here = place.path();
