@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use tabellion_audit::{
     DirectorySource, Options, Phase, Problem, ProofReport, Report, Source, State, Statement, Witnessed, verify_proof,
@@ -82,7 +83,29 @@ fn directory_keeping(directory: &Path, options: &Options, state: Option<&Path>) 
     if !directory.is_dir() {
         return Err(Failure::environment(format!("there is nothing at {}", directory.display())));
     }
-    check(&DirectorySource(directory.to_owned()), options, state)
+    let started = SystemTime::now();
+    let source = DirectorySource(directory.to_owned());
+    let report = check(&source, options, state)?;
+    if report.verified || !rewritten_since(directory, started) {
+        return Ok(report);
+    }
+    // Where things expire, what was read may have been of before and after.
+    ui::note("note: packs were written meanwhile, so that is looked at again");
+    check(&source, options, state)
+}
+
+/// Whether anything below the directories of packs has changed.
+fn rewritten_since(directory: &Path, since: SystemTime) -> bool {
+    let mut open = vec![directory.join("content"), directory.join("sealed")];
+    while let Some(path) = open.pop() {
+        let changed = std::fs::metadata(&path).and_then(|facts| facts.modified());
+        if changed.is_ok_and(|changed| changed >= since) {
+            return true;
+        }
+        let below = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        open.extend(below.map(|entry| entry.path()).filter(|path| !path.is_symlink()));
+    }
+    false
 }
 
 fn check(source: &dyn Source, options: &Options, state: Option<&Path>) -> Result<Report, Failure> {
@@ -356,4 +379,24 @@ fn print_witnesses(witnesses: &[Witnessed], quorum: Option<bool>) -> Result<(), 
 
 pub(super) fn verdict(verified: bool) -> &'static str {
     if verified { "verified" } else { "NOT VERIFIED" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_that_were_written_meanwhile_are_seen() {
+        let place = tempfile::tempdir().unwrap();
+        let pack = place.path().join("content/x001/002");
+        std::fs::create_dir_all(pack.parent().unwrap()).unwrap();
+        std::fs::write(&pack, b"pack").unwrap();
+        std::fs::write(place.path().join("wal"), b"no pack").unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(1);
+        assert!(!rewritten_since(place.path(), later));
+        let file = std::fs::File::options().write(true).open(&pack).unwrap();
+        file.set_modified(later).unwrap();
+        assert!(rewritten_since(place.path(), later));
+        assert!(!rewritten_since(place.path(), later + std::time::Duration::from_secs(1)));
+    }
 }
