@@ -302,6 +302,8 @@ impl Catalog {
     /// Looks into the packs that something was to leave, and takes in what they have now. Gives the parts of content that
     /// are gone.
     pub(crate) fn settle(&mut self, reader: &Reader) -> Result<Vec<Hash>, LedgerError> {
+        // Durable, before anything of it can be stored again.
+        self.db.pragma_update(None, "synchronous", "FULL")?;
         let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut gone = Vec::new();
         {
@@ -331,6 +333,7 @@ impl Catalog {
             transaction.execute("DELETE FROM leaving", [])?;
         }
         transaction.commit()?;
+        self.db.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(gone)
     }
 

@@ -559,6 +559,8 @@ fn recover<D: Disk + Clone + 'static>(
             (catalog.clone(), catalog)
         }
     };
+    // Before it catches up with packs that have what left others. Nobody holds anything for stored yet.
+    catalog.lock().unwrap_or_else(PoisonError::into_inner).settle(&reader)?;
     let mut publisher = Publisher::open(reader, signer, catalog, options.witnessing.clone())?;
     if known.is_some_and(|known| known != vkeys.as_bytes()) {
         // A key that was added; by now the checkpoint is signed with it, so that at no moment one is named that is not.
@@ -572,10 +574,6 @@ fn recover<D: Disk + Clone + 'static>(
         sequencer.skip(records.len() as u64);
     }
     sequencer.published(publisher.size());
-    let catalog = sequencer.catalog();
-    let gone = catalog.lock().unwrap_or_else(PoisonError::into_inner).settle(&publisher.reader())?;
-    // Nobody can hold for stored what went before there was anybody.
-    drop(gone);
     Ok(Recovered { sequencer, publisher })
 }
 

@@ -351,6 +351,9 @@ impl Mirror {
         self.each(0..size, size, |index, entry| {
             let Ok(entry) = Entry::parse(entry) else { return Ok(()) };
             let names = lists.names(index, &entry).map_err(MirrorError::Source)?;
+            if let Some(manifest) = &names.manifest {
+                parts.remove(manifest);
+            }
             let goes = [said.expired.has(index), said.erased.has(index)];
             for (((candidates, names), goes), (_, list)) in
                 [(&mut *parts, names.parts), (&mut *sealed, names.sealed)].into_iter().zip(goes).zip(&packs)

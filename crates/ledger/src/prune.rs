@@ -27,7 +27,6 @@ use tabellion_evidence::entry::{Entry, Heading, Kind, Manifest};
 use tabellion_evidence::ranges::Ranges;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
-use tabellion_store::StoreError;
 
 use crate::{Append, Catalog, Ledger, LedgerError, Reader};
 
@@ -36,9 +35,11 @@ pub(crate) const CANDIDATES_MAX: usize = if cfg!(test) { 3 } else { 1 << 20 };
 /// So many packs are rewritten while appends wait, and about so many bytes.
 const PACKS_AT_ONCE: usize = 32;
 const BYTES_AT_ONCE: usize = 4 << 20;
+/// Of so many that went it is remembered that appends may hold them for stored.
+const GONE_MAX: usize = 4 << 20;
 /// How long a publication is waited for.
 const WAIT: Duration = Duration::from_secs(60);
-/// An append that holds a part for stored is under way for less than that.
+/// An append that holds a part for stored is under way for less than that, once whoever appends was told.
 const UNDER_WAY: Duration = Duration::from_secs(3600);
 
 /// What was removed.
@@ -50,6 +51,8 @@ pub struct Pruned {
     pub pieces: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// There is more to remove, which has to wait for an hour.
+    pub more: bool,
 }
 
 /// What the sequencer and a pruning tell each other.
@@ -122,10 +125,9 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn read(reader: &Reader, catalog: &Catalog, size: u64) -> Result<Self, LedgerError> {
-        let pruned = catalog.pruned()?;
+    fn read(reader: &Reader, custody: Vec<(u64, Kind)>, pruned: u64, size: u64) -> Result<Self, LedgerError> {
         let mut said = Self { upto: pruned, ..Self::default() };
-        for (index, kind) in catalog.custody()? {
+        for (index, kind) in custody {
             if matches!(kind, Kind::Expire | Kind::Erase) && index < size {
                 said.take(index, &reader.entry(index, size)?, pruned);
             }
@@ -166,9 +168,11 @@ impl Said {
 /// What an entry names.
 #[derive(Default)]
 pub(crate) struct Names {
-    /// Parts of content, without the manifest, which always stays.
+    /// Parts of content, without the manifest.
     pub(crate) parts: Vec<Hash>,
     pub(crate) sealed: Vec<Hash>,
+    /// It always stays, also where another entry has it for a part.
+    pub(crate) manifest: Option<Hash>,
 }
 
 impl Names {
@@ -182,6 +186,7 @@ impl Names {
         let Some(content) = &entry.content else { return Ok(names) };
         names.parts.extend(content.parts.iter().map(|part| part.sha256));
         if let Some(hash) = &content.manifest {
+            names.manifest = Some(*hash);
             let damaged = |_| LedgerError::Damaged { name: format!("the manifest {hash}") };
             let manifest = Manifest::parse(&manifest(hash)?).map_err(damaged)?;
             names.parts.extend(manifest.content.iter().map(|part| part.sha256));
@@ -191,14 +196,13 @@ impl Names {
     }
 }
 
-/// Which entries have expired, as the published log says.
+/// Which entries have expired, as the first `size` entries say.
 ///
 /// # Errors
 ///
 /// The log or the catalog cannot be read.
-pub fn expired(reader: &Reader, catalog: &Catalog) -> Result<Ranges, LedgerError> {
-    let size = reader.checkpoint()?.size;
-    Ok(Said::read(reader, catalog, size)?.expired)
+pub fn expired(reader: &Reader, catalog: &Catalog, size: u64) -> Result<Ranges, LedgerError> {
+    Ok(Said::read(reader, catalog.custody()?, 0, size)?.expired)
 }
 
 impl Ledger {
@@ -255,7 +259,11 @@ impl Work<'_> {
         let size = self.begin(HashSet::new())?;
         // A verifier must find it said when it finds it gone.
         let size = size.min(self.ledger.reader.checkpoint()?.size);
-        let said = Said::read(&self.ledger.reader, &self.ledger.catalog(), size)?;
+        let (custody, pruned) = {
+            let catalog = self.ledger.catalog();
+            (catalog.custody()?, catalog.pruned()?)
+        };
+        let said = Said::read(&self.ledger.reader, custody, pruned, size)?;
         let (mut parts, mut sealed) = (HashSet::new(), HashSet::new());
         for (first, last) in said.fresh.iter() {
             let mut at = first;
@@ -277,6 +285,10 @@ impl Work<'_> {
                     self.slice(&said, std::mem::take(&mut parts), std::mem::take(&mut sealed))?;
                 }
                 if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                if lock(&self.ledger.shared.pruning).gone.len() > GONE_MAX {
+                    self.done.more = true;
                     return Ok(());
                 }
             }
@@ -337,11 +349,11 @@ impl Work<'_> {
             }
             for (index, bytes) in (number * WIDTH..).zip(self.ledger.reader.entries(number, size)?) {
                 let (keeps_parts, keeps_sealed) = (!said.expired.has(index), !said.erased.has(index));
-                if !keeps_parts && !keeps_sealed {
-                    continue;
-                }
                 let Ok(entry) = Entry::parse(&bytes) else { continue };
                 let names = self.names(&entry)?;
+                if let Some(manifest) = &names.manifest {
+                    asked.remove(manifest);
+                }
                 for part in names.parts.iter().filter(|_| keeps_parts) {
                     asked.remove(part);
                 }
@@ -354,15 +366,14 @@ impl Work<'_> {
             let mut pruning = lock(&self.ledger.shared.pruning);
             pruning.candidates.retain(|part| asked.contains(part));
         }
-        let catalog = self.ledger.catalog();
         for (packed, hashes) in [(Packed::Content, &asked), (Packed::Sealed, &sealed)] {
             for hash in hashes {
-                if let Some(pack) = catalog.pack_of(packed, hash)? {
+                // Locked for each, because appends wait for it too.
+                if let Some(pack) = self.ledger.catalog().pack_of(packed, hash)? {
                     places.entry((packed, pack)).or_default().push(*hash);
                 }
             }
         }
-        drop(catalog);
         // 4.
         let mut places = places.into_iter().peekable();
         while places.peek().is_some() && !self.stop.load(Ordering::Relaxed) {
@@ -418,16 +429,20 @@ impl Work<'_> {
         let objects: Vec<_> =
             objects.iter().map(|(name, left)| (&**name, Some(&**left).filter(|left| !left.is_empty()))).collect();
         let written = store.rewrite(&objects);
-        // After a sync that failed, what is read here may not be what a restart finds.
-        pruning.unsettled = written.as_ref().is_err_and(StoreError::needs_restart);
-        match self.ledger.catalog().settle(&self.ledger.reader) {
+        let settled = self.ledger.catalog().settle(&self.ledger.reader);
+        if let Err(error) = written {
+            // After a sync that failed, what is read here may not be what a restart finds.
+            pruning.unsettled = error.needs_restart() || settled.is_err();
+            pruning.went(settled.unwrap_or_default());
+            return Err(error.into());
+        }
+        match settled {
             Ok(gone) => pruning.went(gone),
             Err(error) => {
                 pruning.unsettled = true;
                 return Err(error);
             }
         }
-        written?;
         self.done.parts += done.parts;
         self.done.pieces += done.pieces;
         self.done.bytes += done.bytes;
@@ -672,6 +687,31 @@ mod tests {
         assert_eq!(texts(&there(&copy, Packed::Content)), LEFT);
     }
 
+    #[test]
+    fn a_manifest_stays_also_where_somebody_said_it_word_for_word() {
+        let disk = disk();
+        let ledger = open(&disk, None).unwrap();
+        let listed =
+            Listed { role: "frame".into(), sha256: part("kept body").hash(), bytes: 9, findings: BTreeMap::new() };
+        let manifest = Manifest { content: vec![listed], ..Manifest::default() };
+        let manifest = String::from_utf8(manifest.to_bytes()).unwrap();
+        let mut kept = Entry::new(Kind::Request, id(0), TIME);
+        kept.exchange = Some(id(0));
+        let sha256 = Some(tree::sha256(b"kept body"));
+        let named = Some(part(&manifest).hash());
+        kept.content = Some(Content { sha256, bytes: Some(9), manifest: named, ..Content::default() });
+        let parts = vec![part("kept body"), part(&manifest)];
+        publish(&ledger, vec![Append { entry: kept.to_bytes().unwrap(), parts, ..Append::default() }]);
+        publish(&ledger, vec![entry(Kind::Request, 1, &["f", &manifest], &[], false)]);
+        // Also when both have expired, for then it says what went.
+        for (n, expired) in [(10, (1, 1)), (11, (0, 1))] {
+            publish(&ledger, vec![says(Kind::Expire, n, &[expired])]);
+            ledger.prune(&|_| false, &never()).unwrap();
+            assert!(there(&disk, Packed::Content).contains_key(&manifest));
+        }
+        assert_eq!(there(&disk, Packed::Content).len(), 1);
+    }
+
     /// Whatever happens to the disk while it is pruned: what is not expired is there once, and in the end the rest is gone.
     fn comes_through(disk: &SimDisk, context: &str) {
         let found = there(disk, Packed::Content);
@@ -783,5 +823,35 @@ mod tests {
             let pack = there(&disk, Packed::Content)["alone"];
             assert_eq!(pack == 7, rewritten, "it is stored again only if it went");
         }
+    }
+
+    #[test]
+    fn what_a_power_cut_takes_back_from_the_catalog_does_not_store_a_part_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let copy = |from: &str, to: &str| {
+            for suffix in ["", "-wal"] {
+                let [from, to] = [from, to].map(|name| directory.path().join(format!("{name}{suffix}")));
+                let _ = std::fs::remove_file(&to);
+                let _ = std::fs::copy(from, to);
+            }
+        };
+        let disk = expired();
+        let ledger = open(&disk, Some(&path)).unwrap();
+        let hash = part("alone").hash();
+        let pack = ledger.catalog().pack_of(Packed::Content, &hash).unwrap().unwrap();
+        ledger.catalog().leave(&[(Packed::Content, pack, vec![hash])]).unwrap();
+        // The other half of a pruning, and what came after it, is not durable in the catalog.
+        copy("catalog.db", "saved.db");
+        ledger.prune(&|_| false, &never()).unwrap();
+        publish(&ledger, vec![entry(Kind::Request, 9, &["alone"], &[], false)]);
+        ledger.close();
+        drop(ledger);
+        let _ = std::fs::remove_file(directory.path().join("catalog.db-shm"));
+        copy("saved.db", "catalog.db");
+        let ledger = open(&disk, Some(&path)).unwrap();
+        publish(&ledger, vec![entry(Kind::Request, 12, &["alone"], &[], false)]);
+        assert!(there(&disk, Packed::Content).contains_key("alone"));
+        assert_eq!(ledger.catalog().pack_of(Packed::Content, &hash).unwrap(), Some(7));
     }
 }

@@ -147,14 +147,20 @@ impl<D: Disk> DiskStore<D> {
                 writers.into_iter().try_for_each(|writer| writer.join().expect("writing does not panic"))
             })?;
         }
-        for (name, _) in objects {
+        // Of some that came so far, all are durable, so that what is read is what a crash leaves.
+        let renamed = objects.iter().try_for_each(|(name, _)| {
             self.disk.rename(&temporary(name), name).map_err(failed("write", name))?;
             directories.insert(parent(name));
-        }
-        for directory in directories {
-            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))?;
-        }
-        Ok(())
+            Ok(())
+        });
+        self.sync_directories(directories)?;
+        renamed
+    }
+
+    fn sync_directories(&self, directories: BTreeSet<&str>) -> Result<(), StoreError> {
+        directories.into_iter().try_for_each(|directory| {
+            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))
+        })
     }
 
     fn open(&self, name: &str) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
@@ -206,13 +212,13 @@ impl<D: Disk> Store for DiskStore<D> {
         let left: Vec<(&str, &[u8])> = objects.iter().filter_map(|&(name, bytes)| Some((name, bytes?))).collect();
         self.write(&left)?;
         let mut directories = BTreeSet::new();
-        for (name, _) in objects.iter().filter(|(_, bytes)| bytes.is_none()) {
+        let removed = objects.iter().filter(|(_, bytes)| bytes.is_none()).try_for_each(|(name, _)| {
             self.remove(name)?;
             directories.insert(parent(name));
-        }
-        for directory in directories {
-            self.synced(self.disk.sync_directory(directory)).map_err(failed("sync", directory))?;
-        }
+            Ok(())
+        });
+        self.sync_directories(directories)?;
+        removed?;
         self.seal(&left.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     }
 
