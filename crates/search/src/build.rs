@@ -64,9 +64,11 @@ impl Index {
                 .prepare_cached("INSERT INTO position(size, root) VALUES (?, ?)")?
                 .execute(params![until as i64, root_of(source, until)?.0])?;
             transaction.commit()?;
-            if expired {
-                // What was overwritten still stands in the database's own log. Where somebody reads, the next expiry takes it along.
-                self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.cut |= expired;
+            if self.cut {
+                // Where somebody reads, it is tried again with the next.
+                let busy: i64 = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+                self.cut = busy != 0;
             }
             if until >= size {
                 return Ok(until);
@@ -213,10 +215,8 @@ impl<S: Source> Batch<'_, S> {
     /// Drops the text of exchanges whose content is removed from the log; what their entries say stays. It is overwritten,
     /// like what the log removes it is gone for good.
     fn note_expiry(&mut self, entry: &Entry) -> rusqlite::Result<()> {
-        let secure = |on: i64| {
-            self.db.pragma_update(None, "secure_delete", on)?;
-            self.db.execute("INSERT INTO words(words, rank) VALUES('secure-delete', ?)", params![on])
-        };
+        let secure =
+            |on: i64| self.db.execute("INSERT INTO words(words, rank) VALUES('secure-delete', ?)", params![on]);
         self.expired = true;
         secure(1)?;
         for &(first, last) in entry.erase.iter().flat_map(|erase| &erase.entries) {

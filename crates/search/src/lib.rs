@@ -148,10 +148,12 @@ pub struct Hit {
 /// The index.
 pub struct Index {
     db: Connection,
+    /// Text was dropped that still stands in the database's own log.
+    cut: bool,
 }
 
 /// Raised whenever the tables, or what is put into them, change; an index of another version is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long one process waits for another's transaction.
 const BUSY: Duration = Duration::from_secs(30);
@@ -170,6 +172,8 @@ impl Index {
         // In WAL mode a process that dies or a power cut loses the newest transactions at most.
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
+        // What is dropped, or moved when FTS5 merges, must not stay in the file: some of it expires.
+        db.pragma_update(None, "secure_delete", "ON")?;
         Self::prepare(db)
     }
 
@@ -190,7 +194,7 @@ impl Index {
             }
             transaction.commit()?;
         }
-        Ok(Self { db })
+        Ok(Self { db, cut: false })
     }
 
     /// How many of the log's entries are taken in.

@@ -678,3 +678,41 @@ fn what_expired_is_found_by_what_its_entries_say_and_by_no_word_of_it() {
     let bytes = std::fs::read(&path).unwrap();
     assert!(!bytes.windows(12).any(|window| window == b"pumpernickel"), "it is overwritten");
 }
+
+#[test]
+fn no_word_of_what_expired_is_left_in_the_file_however_the_index_was_merged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index.db");
+    let mut index = Index::open(&path).unwrap();
+    let mut log = Log::default();
+    // Many segments, which FTS5 merges as it goes.
+    for batch in 0..40_u64 {
+        for n in 0..25_u64 {
+            let id = format!("{batch}-{n}");
+            log.request(
+                &id,
+                &[("user", &format!("expiring{batch:02}x{n:02} and some more words of it"))],
+                &Said::default(),
+            );
+            log.response(&id, &format!("answer{batch:02}x{n:02} to it"), &Said::default());
+        }
+        index.catch_up(&log).unwrap();
+    }
+    let last = log.entries.len() as u64 - 1;
+    log.request("kept", &[("user", "a keepsake")], &Said::default());
+    let mut expiry = Entry::new(Kind::Expire, "x", time(9));
+    expiry.erase =
+        Some(tabellion_evidence::entry::Erase { entries: vec![(0, last)], selection: BTreeMap::new(), basis: None });
+    log.push(&expiry);
+    index.catch_up(&log).unwrap();
+    drop(index);
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        files.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    // An index keeps a word as what it differs in from the one before it.
+    for word in ["expiring", "xpiring", "answer", "nswer0", "x07", "x13"] {
+        assert!(!files.windows(word.len()).any(|window| window == word.as_bytes()), "{word} is left");
+    }
+    assert!(files.windows(8).any(|window| window == b"keepsake"));
+}

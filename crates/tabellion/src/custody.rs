@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tabellion_evidence::custody::{self as rules, Fault, Right, Role, Said, Statement};
 use tabellion_evidence::entry::{Entry, Erase, Export, Kind, Reveal};
+use tabellion_evidence::tile::WIDTH;
 use tabellion_evidence::tree::Hash;
 use tabellion_gateway::dialect::Kind as Dialect;
 use tabellion_gateway::{Unreachable, Upstream, Upstreams, read_body};
@@ -371,8 +372,13 @@ fn permit(notary: &Notary, state: &rules::State, what: &What) -> Result<(), Unre
             }
             let about_persons = state.holds().values().any(|hold| !hold.tokens.is_empty());
             let mut asked = BTreeSet::new();
+            let mut bundle: (u64, Vec<Vec<u8>>) = (u64::MAX, Vec::new());
             for index in erase.entries.iter().flat_map(|&(first, last)| first..=last) {
-                let entry = Entry::parse(&ledger.reader().entry(index, size).map_err(log_failed)?);
+                if bundle.0 != index / WIDTH {
+                    bundle = (index / WIDTH, ledger.reader().entries(index / WIDTH, size).map_err(log_failed)?);
+                }
+                let entry = bundle.1.get((index % WIDTH) as usize).map_or(&[][..], Vec::as_slice);
+                let entry = Entry::parse(entry);
                 // Entries of custody have nothing to erase, and a range over them would say that they had.
                 let entry = entry.ok().filter(|entry| matches!(entry.kind, Kind::Request | Kind::Response));
                 let Some(exchange) = entry.and_then(|entry| entry.exchange) else {
@@ -460,7 +466,7 @@ impl Desk {
             }
             _ => None,
         };
-        if erased.is_some() {
+        if let What::Erase(_) = act.what {
             self.removable.send_replace(entry);
         }
         Ok(Recorded { entry, erased, expired: None })
@@ -594,7 +600,7 @@ async fn ask(config: &Config, console: &str, act: &Act) -> Result<Option<Recorde
 /// Performs an act, or a round of retention.
 pub(crate) async fn perform(desk: &Desk, keeper: &Keeper, act: &Act, who: &Who) -> Result<Recorded, Unrecorded> {
     let What::Expire {} = act.what else { return desk.perform(act, who).await };
-    let expired = keeper.round(&act.actor, act.why.as_deref(), who).await?;
+    let expired = keeper.round(&act.actor, act.why.as_deref(), Some(who)).await?;
     let entry = expired.recorded.last().copied().unwrap_or(0);
     Ok(Recorded { entry, erased: None, expired: Some(expired) })
 }

@@ -103,6 +103,15 @@ pub(crate) fn spawn(ledger: Arc<Ledger>, data: PathBuf) -> JoinHandle<()> {
     })
 }
 
+/// Brings the index of a data directory to where the log is, if there is one.
+pub(crate) fn follow(reader: Reader, data: &Path) -> Result<(), CatchUpError<LedgerError>> {
+    if !path(data).exists() {
+        return Ok(());
+    }
+    let (mut index, source) = open(reader, data)?;
+    index.catch_up(&source).map(drop)
+}
+
 fn open(reader: Reader, data: &Path) -> Result<(Index, LogSource), CatchUpError<LedgerError>> {
     let catalog = Catalog::open(&tabellion_ledger::catalog_path(data)).map_err(CatchUpError::Source)?;
     Ok((Index::open(&path(data)).map_err(|error: SearchError| error)?, LogSource::new(reader, catalog)))

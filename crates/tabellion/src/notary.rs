@@ -154,6 +154,11 @@ impl Notary {
         &self.ledger
     }
 
+    /// What this run calls itself in the log.
+    pub(crate) fn producer(&self) -> &str {
+        &self.producer
+    }
+
     pub(crate) fn originals(&self) -> &Originals {
         &self.originals
     }

@@ -190,11 +190,7 @@ impl Originals {
 
     /// Carries out what the log says has expired.
     pub(crate) async fn expire(&self, expiry: &Expiry) -> Result<Erased, Failure> {
-        let ids = expiry.ids.clone();
-        let erased = match &expiry.from {
-            Some(from) => self.keyring.expire(ids, &expiry.kept, from).await,
-            None => self.keyring.erase(ids).await,
-        };
+        let erased = self.keyring.expire(expiry.ids.clone(), &expiry.kept, &expiry.from).await;
         self.lock_known().clear();
         erased.map_err(|error| {
             Failure::from(error).hint("that they expired is on the record, and will be carried out at the next start")

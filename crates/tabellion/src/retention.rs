@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use tabellion_evidence::custody as rules;
 use tabellion_evidence::entry::{Entry, Erase, Kind};
@@ -25,6 +25,7 @@ use tabellion_evidence::salt::Path;
 use tabellion_evidence::tile::WIDTH;
 use tabellion_ledger::{Catalog, Exchange, Ledger, LedgerError, Pruned, Reader};
 use tokio::sync::{Mutex, watch};
+use ulid::Ulid;
 
 use crate::chains;
 use crate::config::{Config, ConfigError};
@@ -33,15 +34,20 @@ use crate::failure::Failure;
 use crate::notary::Notary;
 
 /// One `custody.expire` is of at most so many entries, in at most so many ranges.
-const ENTRIES_MAX: usize = 8_192;
+const ENTRIES_MAX: usize = 2_048;
 const RANGES_MAX: usize = 1_000;
-/// The ids of so many entries that are kept are remembered, to clear what lies between them as one. With more, each salt is
-/// cleared by itself.
-const KEPT_MAX: usize = 2 << 20;
+/// So many ids are held at once, the oldest: 128 MiB.
+const ALIVE_MAX: usize = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 /// No entry comes into the log with an id that is older than that.
 const LATE: Duration = Duration::from_secs(24 * 3600);
+/// After a longer silence of the log the clock is not believed.
+const SILENCE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long the published log is waited for.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(60);
 /// What could not be removed is tried again after that.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(5);
+/// What was too much at once goes on after that.
+const MORE: Duration = Duration::from_secs(3700);
 
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -218,7 +224,7 @@ impl Sides {
 struct Due {
     rule: usize,
     entries: [u64; 2],
-    ids: [String; 2],
+    ids: [Ulid; 2],
 }
 
 /// What a look at the log finds.
@@ -227,9 +233,9 @@ pub(crate) struct Found {
     due: Vec<Due>,
     /// How many would be, if no hold covered them.
     pub(crate) held: u64,
-    /// The ids of entries that are older than what may still come, and are kept; `None` if they are too many.
-    kept: Option<Vec<Path>>,
-    from: Option<Path>,
+    alive: Alive,
+    /// The last time that anybody but this process noted.
+    before: Option<Timestamp>,
 }
 
 impl Found {
@@ -240,112 +246,140 @@ impl Found {
     }
 }
 
-/// 1.
+/// The ids of all entries of exchanges, and of others that commit to something, that have not expired and that are older than what may still come, sorted. Between two of them there
+/// never will be another, so what lies there can be cleared as one.
+#[derive(Default)]
+struct Alive {
+    ids: Vec<Ulid>,
+    /// Which of them have expired since.
+    gone: Vec<bool>,
+    /// Of later ones nothing is known.
+    from: Ulid,
+}
+
+impl Alive {
+    fn new(mut ids: Vec<Ulid>, mut from: Ulid) -> Self {
+        ids.sort_unstable();
+        if ids.len() > ALIVE_MAX {
+            from = from.min(ids[ALIVE_MAX]);
+            ids.truncate(ALIVE_MAX);
+        }
+        Self { gone: vec![false; ids.len()], ids, from }
+    }
+
+    /// Notes that these expire; gives the nearest others on both sides of each.
+    fn expire(&mut self, ids: &[Ulid]) -> Vec<Ulid> {
+        let mut at: Vec<usize> = ids.iter().filter_map(|id| self.ids.binary_search(id).ok()).collect();
+        at.sort_unstable();
+        for &at in &at {
+            self.gone[at] = true;
+        }
+        let (Some(&first), Some(&last)) = (at.first(), at.last()) else { return Vec::new() };
+        let mut near: Vec<usize> = self.gone[..first].iter().rposition(|gone| !gone).into_iter().collect();
+        for pair in at.windows(2) {
+            let between = &self.gone[pair[0]..pair[1]];
+            near.extend(between.iter().position(|gone| !gone).map(|further| pair[0] + further));
+            near.extend(between.iter().rposition(|gone| !gone).map(|further| pair[0] + further));
+        }
+        near.extend(self.gone[last..].iter().position(|gone| !gone).map(|further| last + further));
+        near.into_iter().map(|at| self.ids[at]).collect()
+    }
+
+    /// Takes back that these expire.
+    fn keep(&mut self, ids: &[Ulid]) {
+        for at in ids.iter().filter_map(|id| self.ids.binary_search(id).ok()) {
+            self.gone[at] = false;
+        }
+    }
+}
+
+fn path(id: Ulid) -> Path {
+    Path::of(&id.to_string()).expect("a ULID is a way")
+}
+
+/// 1. `ours` is what this process calls itself in the log; `done` are entries that it has had expire and that the log may not
+/// say so of yet.
 pub(crate) fn look(
     reader: &Reader,
     catalog: &Catalog,
-    expired: &Ranges,
     state: &rules::State,
     rules: &Rules,
+    (ours, done): (Option<&str>, &Ranges),
     stop: &AtomicBool,
 ) -> Result<Found, Failure> {
     let now = Timestamp::now();
-    let late = now - jiff::SignedDuration::try_from(LATE).expect("a day");
-    let from = ulid::Ulid::from_parts(late.as_millisecond().max(0) as u64, 0).to_string();
-    let mut found = Found { from: Path::of(&from), kept: Some(Vec::new()), ..Found::default() };
-    let size = reader.checkpoint()?.size;
-    let mut open: HashMap<String, (u64, Sides)> = HashMap::new();
+    let mut found = Found::default();
+    let mut alive = Vec::new();
+    let published = reader.checkpoint()?.size;
+    // More is in the log than is published, while witnesses are waited for.
+    let size = catalog.position()?.map_or(0, |(size, _)| size).max(published);
+    let expired = tabellion_ledger::expired(reader, catalog, size)?;
+    let mut open: HashMap<String, (u64, Ulid, Sides)> = HashMap::new();
     for number in 0..size.div_ceil(WIDTH) {
         if stop.load(Ordering::Relaxed) {
             return Ok(Found::default());
         }
         for (index, bytes) in (number * WIDTH..).zip(reader.entries(number, size)?) {
-            if expired.has(index) {
-                continue;
-            }
             let Ok(entry) = Entry::parse(&bytes) else { continue };
-            let Some(exchange) = entry.exchange.clone() else { continue };
-            let id = entry.id.clone();
-            if entry.kind == Kind::Request {
-                let mut sides = Sides::default();
-                sides.take(entry);
-                open.insert(exchange, (index, sides));
-                found.keep(&id);
-                continue;
-            }
             let time = entry.time.parse::<Timestamp>().ok();
-            let request = open.remove(&exchange).filter(|_| entry.kind == Kind::Response);
-            let Some((request, mut sides)) = request else { continue };
-            sides.take(entry);
-            let rule = rules
-                .of(&sides)
-                .filter(|(_, rule)| time.and_then(|time| after(time, rule.keep)).is_some_and(|until| until <= now));
-            let Some((rule, _)) = rule else {
-                found.keep(&id);
-                continue;
-            };
-            let exchange = Exchange { id: exchange, request: Some(request), response: Some(index) };
-            if chains::held_by(reader, catalog, state, &exchange)?.is_some() {
-                found.held += 1;
-                found.keep(&id);
+            if ours.is_some_and(|ours| entry.producer.as_deref() != Some(ours)) {
+                found.before = found.before.max(time);
+            }
+            if expired.has(index) || done.has(index) {
                 continue;
             }
-            found.due.push(Due { rule, entries: [request, index], ids: [exchange.id, id] });
+            let id = entry.id.parse::<Ulid>().ok();
+            alive.extend(id.filter(|_| entry.original.is_some() || !entry.kind.is_custody()));
+            let (Some(exchange), Some(id)) = (entry.exchange.clone(), id) else { continue };
+            match entry.kind {
+                Kind::Request => {
+                    let mut sides = Sides::default();
+                    sides.take(entry);
+                    open.insert(exchange, (index, id, sides));
+                }
+                Kind::Response => {
+                    let Some((request, request_id, mut sides)) = open.remove(&exchange) else { continue };
+                    sides.take(entry);
+                    let rule = rules.of(&sides).filter(|(_, rule)| {
+                        time.and_then(|time| after(time, rule.keep)).is_some_and(|until| until <= now)
+                    });
+                    let Some((rule, _)) = rule.filter(|_| index < published) else { continue };
+                    let exchange = Exchange { id: exchange, request: Some(request), response: Some(index) };
+                    if chains::held_by(reader, catalog, state, &exchange)?.is_some() {
+                        found.held += 1;
+                    } else {
+                        found.due.push(Due { rule, entries: [request, index], ids: [request_id, id] });
+                    }
+                }
+                _ => {}
+            }
         }
     }
-    // What turned out to be due was taken for kept when its request came.
-    let due: BTreeSet<Path> = found.due.iter().filter_map(|due| Path::of(&due.ids[0])).collect();
-    if let Some(kept) = &mut found.kept {
-        kept.retain(|path| !due.contains(path));
-    }
+    let late = now - SignedDuration::try_from(LATE).expect("a day");
+    let from = Ulid::from_parts(late.as_millisecond().max(0) as u64, 0);
+    found.alive = Alive::new(alive, from);
     Ok(found)
 }
 
 impl Found {
-    fn keep(&mut self, id: &str) {
-        let from = self.from;
-        let path = Path::of(id).filter(|path| from.is_some_and(|from| *path < from));
-        if let (Some(kept), Some(path)) = (&mut self.kept, path) {
-            kept.push(path);
-            if kept.len() > KEPT_MAX {
-                self.kept = None;
-            }
-        }
-    }
-
-    /// What one `custody.expire` each is of.
-    fn acts(&self, rules: &Rules) -> Vec<Expiry> {
-        let mut acts: Vec<Expiry> = Vec::new();
+    /// What one `custody.expire` each is of, and by which rule.
+    fn acts(&self, rules: &Rules) -> Vec<(usize, Vec<&Due>)> {
+        let mut acts = Vec::new();
         for rule in 0..rules.0.len() {
-            let mut entries: Vec<u64> = Vec::new();
-            let mut exchanges: Vec<&Due> = Vec::new();
-            let mut close = |entries: &mut Vec<u64>, exchanges: &mut Vec<&Due>| {
-                if !entries.is_empty() {
-                    let selection = rules.0[rule].said.clone();
-                    let erase = Erase { entries: Erase::ranges(std::mem::take(entries)), selection, basis: None };
-                    let ids = exchanges.drain(..).flat_map(|due| due.ids.clone()).collect();
-                    acts.push(Expiry { erase, ids, kept: Vec::new(), from: None });
-                }
-            };
+            let mut act: Vec<&Due> = Vec::new();
+            let (mut ranges, mut last) = (0, [u64::MAX; 2]);
             for due in self.due.iter().filter(|due| due.rule == rule) {
-                entries.extend(due.entries);
-                exchanges.push(due);
-                // Each adds two ranges at most.
-                if entries.len() >= ENTRIES_MAX
-                    || (entries.len() % 256 == 0 && Erase::ranges(entries.clone()).len() > RANGES_MAX - 256)
-                {
-                    close(&mut entries, &mut exchanges);
+                // At most so many ranges more: it may join others.
+                ranges += due.entries.iter().filter(|&&entry| !last.contains(&entry.wrapping_sub(1))).count();
+                last = due.entries;
+                act.push(due);
+                if 2 * act.len() >= ENTRIES_MAX || ranges >= RANGES_MAX - 1 {
+                    acts.push((rule, std::mem::take(&mut act)));
+                    (ranges, last) = (0, [u64::MAX; 2]);
                 }
             }
-            close(&mut entries, &mut exchanges);
-        }
-        // Until it is on the record, nothing of an exchange is cleared.
-        let mut later: Vec<Path> = Vec::new();
-        if let (Some(kept), Some(from)) = (&self.kept, self.from) {
-            for act in acts.iter_mut().rev() {
-                act.kept = kept.iter().chain(&later).copied().collect();
-                act.from = Some(from);
-                later.extend(act.ids.iter().filter_map(|id| Path::of(id)));
+            if !act.is_empty() {
+                acts.push((rule, act));
             }
         }
         acts
@@ -357,9 +391,9 @@ pub(crate) struct Expiry {
     pub(crate) erase: Erase,
     /// The ids of the entries.
     pub(crate) ids: Vec<String>,
-    /// What lies among them and is kept, and from where on entries may still come.
+    /// What lies nearest to them and is kept, and from where on entries may still come.
     pub(crate) kept: Vec<Path>,
-    pub(crate) from: Option<Path>,
+    pub(crate) from: Path,
 }
 
 /// What a round came to.
@@ -379,8 +413,8 @@ pub(crate) struct Keeper {
     desk: Desk,
     rules: Rules,
     data: PathBuf,
-    /// One round at a time.
-    round: Mutex<()>,
+    /// One round at a time. Which entries it has had expire.
+    round: Mutex<Ranges>,
     stop: AtomicBool,
 }
 
@@ -388,49 +422,76 @@ impl Keeper {
     pub(crate) fn new(desk: &Desk, config: &Config) -> Result<Self, Failure> {
         let rules = Rules::new(config, |text| Ok(desk.notary.redacted(text)))?;
         let (desk, data) = (desk.clone(), config.data.clone());
-        Ok(Self { desk, rules, data, round: Mutex::new(()), stop: AtomicBool::new(false) })
+        Ok(Self { desk, rules, data, round: Mutex::default(), stop: AtomicBool::new(false) })
     }
 
     fn notary(&self) -> &Arc<Notary> {
         &self.desk.notary
     }
 
-    /// 1 and 2.
-    pub(crate) async fn round(&self, actor: &str, why: Option<&str>, who: &Who) -> Result<Outcome, Unrecorded> {
-        let _one = self.round.lock().await;
+    /// 1 and 2. By itself (without `who` to ask for it) only if the clock can be right.
+    pub(crate) async fn round(&self, actor: &str, why: Option<&str>, who: Option<&Who>) -> Result<Outcome, Unrecorded> {
+        let mut done = self.round.lock().await;
         let mut outcome = Outcome::default();
         if self.rules.is_empty() {
             return Ok(outcome);
         }
-        let found = {
+        let mut found = {
             let state = self.desk.access.state.read().await.clone();
-            let ledger = self.notary().ledger();
+            let ours = Some(self.notary().producer());
             tokio::task::block_in_place(|| {
                 // A catalog of its own, so that a long look holds up nobody.
                 let catalog = Catalog::open(&tabellion_ledger::catalog_path(&self.data))?;
-                let expired = tabellion_ledger::expired(ledger.reader(), &catalog)?;
-                look(ledger.reader(), &catalog, &expired, &state, &self.rules, &self.stop)
+                let reader = self.notary().ledger().reader();
+                look(reader, &catalog, &state, &self.rules, (ours, &done), &self.stop)
             })
             .map_err(Unrecorded::Log)?
         };
         outcome.held = found.held;
-        for expiry in found.acts(&self.rules) {
+        let silence = found.before.map_or(SignedDuration::ZERO, |before| before.duration_until(Timestamp::now()));
+        if who.is_none() && !found.due.is_empty() && silence > SignedDuration::try_from(SILENCE_MAX).expect("days") {
+            // A clock that is years ahead would destroy everything that any rule is about.
+            tracing::error!(
+                days = silence.as_hours() / 24,
+                "nothing expires by itself after so long a silence of the log: if the clock is right, run `tabellion expire` once"
+            );
+            return Ok(outcome);
+        }
+        let mut alive = std::mem::take(&mut found.alive);
+        for (rule, act) in found.acts(&self.rules) {
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            let entries = expiry.erase.count();
+            let ids: Vec<Ulid> = act.iter().flat_map(|due| due.ids).collect();
+            let entries = Erase::ranges(act.iter().flat_map(|due| due.entries).collect());
+            let erase = Erase { entries, selection: self.rules.0[rule].said.clone(), basis: None };
+            let ranges = erase.entries.clone();
+            let expiry = Expiry {
+                erase,
+                kept: alive.expire(&ids).into_iter().map(path).collect(),
+                from: path(alive.from),
+                ids: ids.iter().map(Ulid::to_string).collect(),
+            };
             let why = why.map(str::to_owned);
             let act = Act { actor: actor.to_owned(), why, approval: None, what: What::Expired(expiry) };
-            let recorded = match self.desk.perform(&act, who).await {
+            let recorded = match self.desk.perform(&act, who.unwrap_or(&Who::Owner(None))).await {
                 Ok(recorded) => recorded,
-                // It was placed since: the next round knows of it.
-                Err(Unrecorded::Held { .. }) => continue,
+                // A hold was placed since: the next round knows of it.
+                Err(Unrecorded::Held { .. }) => {
+                    alive.keep(&ids);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
-            outcome.exchanges += entries / 2;
-            outcome.entries += entries;
+            ranges.into_iter().for_each(|(first, last)| done.add(first, last));
+            done.order();
+            outcome.exchanges += ids.len() as u64 / 2;
+            outcome.entries += ids.len() as u64;
             outcome.pieces += recorded.erased.map_or(0, |erased| erased.pieces);
             outcome.recorded.push(recorded.entry);
+        }
+        if let Some(&last) = outcome.recorded.last() {
+            self.desk.removable.send_replace(last);
         }
         Ok(outcome)
     }
@@ -439,7 +500,7 @@ impl Keeper {
     pub(crate) fn prune(&self) -> Result<Pruned, Failure> {
         let ledger = self.notary().ledger();
         let entry = self.desk.removable.borrow().to_owned();
-        let deadline = Instant::now() + AGAIN;
+        let deadline = Instant::now() + PUBLISHED_WITHIN;
         while published(ledger)? <= entry {
             if Instant::now() > deadline || self.stop.load(Ordering::Relaxed) {
                 return Err(Failure::from(LedgerError::Unpublished));
@@ -447,10 +508,14 @@ impl Keeper {
             std::thread::sleep(Duration::from_millis(50));
         }
         let opens = |piece: &_| self.notary().originals().opens(piece);
-        let pruned = ledger.prune(&opens, &self.stop)?;
-        if pruned != Pruned::default() {
+        let pruned = ledger.prune(&opens, &self.stop);
+        if !matches!(pruned, Ok(Pruned { parts: 0, .. })) {
+            // Also after a failure, before which some may have gone.
             self.notary().forget_known();
-            let Pruned { parts, pieces, bytes } = pruned;
+        }
+        let pruned = pruned?;
+        if pruned != Pruned::default() {
+            let Pruned { parts, pieces, bytes, .. } = pruned;
             tracing::info!(parts, pieces, bytes, "removed what is no longer kept");
         }
         Ok(pruned)
@@ -472,7 +537,7 @@ impl Keeper {
 
     async fn rounds(self: Arc<Self>, every: Duration, mut stopped: watch::Receiver<bool>) {
         while !self.stop.load(Ordering::Relaxed) {
-            match self.round(ACTOR, None, &Who::Owner(None)).await {
+            match self.round(ACTOR, None, None).await {
                 Ok(Outcome { exchanges: 0, .. }) => {}
                 Ok(Outcome { exchanges, .. }) => tracing::info!(exchanges, "exchanges expired"),
                 Err(error) => tracing::error!(failure = %Failure::from(error), "nothing expires until the next round"),
@@ -490,16 +555,17 @@ impl Keeper {
             let keeper = self.clone();
             removable.borrow_and_update();
             let pruned = tokio::task::spawn_blocking(move || keeper.prune()).await;
-            let failed = match pruned {
+            let again = match pruned {
                 Ok(Err(failure)) if !self.stop.load(Ordering::Relaxed) => {
                     tracing::warn!(%failure, "what is no longer kept is not removed yet; it is tried again");
-                    true
+                    Some(AGAIN)
                 }
-                _ => false,
+                Ok(Ok(Pruned { more: true, .. })) => Some(MORE),
+                _ => None,
             };
             tokio::select! {
                 _ = removable.changed() => {}
-                () = tokio::time::sleep(AGAIN), if failed => {}
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
         }
@@ -524,7 +590,7 @@ impl Expired {
                 said.push((index, erase));
             }
         }
-        Ok(Self { all: tabellion_ledger::expired(reader, catalog)?, said })
+        Ok(Self { all: tabellion_ledger::expired(reader, catalog, size)?, said })
     }
 
     /// The entry that says of another that it expired.
@@ -568,6 +634,56 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
+    }
+
+    /// Whatever is due, however it is divided into acts, and whichever of these a hold keeps from being done.
+    #[tokio::test]
+    async fn what_does_not_expire_keeps_its_salts_and_what_does_has_none() {
+        let mut state = 7_u64;
+        let mut random = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        for round in 0..6 {
+            let keys = tempfile::tempdir().unwrap();
+            let keyring = tabellion_vault::Keyring::open(keys.path(), true).unwrap();
+            let ids: Vec<Ulid> = (0..300)
+                .map(|_| {
+                    Ulid::from_parts(
+                        1_700_000_000_000 + random(50) * [1, 1 << 12, 1 << 25][round % 3],
+                        random(1 << 40).into(),
+                    )
+                })
+                .collect();
+            let (seldom, known) = (round < 3, 250);
+            let from = Ulid::from_parts(1_700_000_000_000 + 30 * [1, 1 << 12, 1 << 25][round % 3], 0);
+            let known: Vec<Ulid> =
+                ids.iter().take(known).copied().chain(ids[250..].iter().copied().filter(|id| *id < from)).collect();
+            let mut alive = Alive::new(known.clone(), from);
+            let mut expired: BTreeSet<Ulid> = BTreeSet::new();
+            for act in known.chunks(20) {
+                let act: Vec<Ulid> = act.iter().copied().filter(|_| seldom || random(4) > 0).collect();
+                let near: Vec<Path> = alive.expire(&act).into_iter().map(path).collect();
+                if random(3) == 0 {
+                    alive.keep(&act);
+                    continue;
+                }
+                keyring.expire(act.iter().map(Ulid::to_string).collect(), &near, &path(alive.from)).await.unwrap();
+                expired.extend(act);
+            }
+            assert!(expired.len() > 50);
+            for id in ids {
+                let gone = keyring.leaf(&path(id)).unwrap().is_none();
+                assert_eq!(gone, expired.contains(&id), "{id} of round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_ids_are_held_than_there_is_room_for_and_nothing_is_known_of_the_rest() {
+        let ids: Vec<Ulid> = (0..ALIVE_MAX as u64 + 10).rev().map(|n| Ulid::from_parts(n, 0)).collect();
+        let alive = Alive::new(ids, Ulid::from_parts(u64::from(u32::MAX), 0));
+        assert_eq!((alive.ids.len(), alive.from), (ALIVE_MAX, Ulid::from_parts(ALIVE_MAX as u64, 0)));
     }
 
     #[test]

@@ -337,6 +337,12 @@ pub(crate) async fn record_alone(config: &Config, act: &custody::Act) -> Result<
         if let Ok(Err(failure)) = pruned {
             tracing::warn!(%failure, "what is no longer kept is not removed yet; the next start does it");
         }
+        // Nobody follows the log now, and words of it are in the index, if there is one.
+        let (reader, data) = (notary.ledger().reader().clone(), config.data.clone());
+        let indexed = tokio::task::spawn_blocking(move || indexer::follow(reader, &data)).await;
+        if let Ok(Err(error)) = indexed {
+            tracing::warn!(%error, "the search index is behind, and has words of what is no longer kept");
+        }
     }
     let stopped = append_custody(&notary, Draft::new(Kind::Stop, None)).await;
     let ledger = notary.ledger().clone();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
+use tabellion_evidence::ranges::Ranges;
 
 use super::{Log, search};
 use crate::cli::ExpireArgs;
@@ -59,9 +60,9 @@ fn expire(args: &ExpireArgs, log: &Log) -> Ended {
 fn foresee(args: &ExpireArgs, log: &Log) -> Ended {
     let catalog = log.catalog()?;
     let rules = Rules::new(&log.config, |text| search::redacted(log, text))?;
-    let expired = tabellion_ledger::expired(&log.reader, &catalog)?;
     let state = chains::state(log, &catalog)?;
-    let found = retention::look(&log.reader, &catalog, &expired, &state, &rules, &AtomicBool::new(false))?;
+    let found =
+        retention::look(&log.reader, &catalog, &state, &rules, (None, &Ranges::default()), &AtomicBool::new(false))?;
     let lines = found.by_rule(&rules).into_iter().map(|(rule, exchanges)| Line { rule, exchanges });
     let foreseen = Foreseen { rules: lines.collect(), held: found.held };
     if args.json {
