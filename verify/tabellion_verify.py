@@ -46,6 +46,7 @@ is named; 2 wrong usage; 3 the machine failed (no openssl, a disk error).
 import argparse
 import base64
 import binascii
+import bisect
 import concurrent.futures
 import contextlib
 import datetime
@@ -1885,7 +1886,7 @@ class Directory:
             few = ", ".join(map(str, self.expiries[:5])) + (" and more" if len(self.expiries) > 5 else "")
             few = "entry %s says" % few if len(self.expiries) == 1 else "entries %s say" % few
             self.notes.append(
-                "content of %d entries was removed when its time was over, as %s; its hashes are still in the tree"
+                "content of %d entries was removed, as %s (retention); its hashes are still in the tree"
                 % (self.removed, few)
             )
 
@@ -2361,29 +2362,29 @@ class Bundle:
             return None
         said = [(at, entry["erase"]["entries"]) for at, entry in self.entries.items() if entry["kind"] == "custody.expire"]
         said.sort()
-        for index, names in sorted(self.lacking.items()):
-            by = [at for at, ranges in said if at > index and any(first <= index <= last for first, last in ranges)]
-            if by:
-                self.expired[index] = by[0]
-            else:
-                self.problems += [(name, "is missing") for name in names]
+        rest = sorted(self.lacking)
+        for at, ranges in said:
+            for first, last in ranges:
+                found = slice(bisect.bisect_left(rest, first), bisect.bisect_right(rest, min(last, at - 1)))
+                self.expired.update(dict.fromkeys(rest[found], at))
+                del rest[found]
+        for index in rest:
+            self.problems += [(name, "is missing") for name in self.lacking[index]]
         if len(self.problems) > self.before:
             return None
         proved = [
             "%d parts of content have the hashes that the entries name, and make the bodies that these commit to, but for what "
             "had expired" % self.parts
         ]
-        for at, _ in said:
-            ids = [
-                one["exchange"]
-                for one in self.contents["exchanges"]
-                if at in (self.expired.get(one["request"]), self.expired.get(one["response"]))
-            ]
-            if ids:
-                proved.append(
-                    "content of %s %s is not here: its time was over, as entry %d of the log says; its hashes are in the entries"
-                    % ("exchange" if len(ids) == 1 else "exchanges", ", ".join(ids), at)
-                )
+        ids_of = {}
+        for one in self.contents["exchanges"]:
+            for at in sorted({self.expired.get(one["request"]), self.expired.get(one["response"])} - {None}):
+                ids_of.setdefault(at, []).append(one["exchange"])
+        for at, ids in sorted(ids_of.items()):
+            proved.append(
+                "content of %s %s is not here: entry %d of the log says that it had expired; its hashes are in the entries"
+                % ("exchange" if len(ids) == 1 else "exchanges", ", ".join(ids), at)
+            )
         return proved
 
     def originals(self):

@@ -389,7 +389,7 @@ class Directories(Case):
         whole = json.loads(self.verifies(log([[0, 1]]), "--json"))
         self.assertEqual((whole["expired"], whole["removed"]), (2, 0))
         said = self.verifies(pruned(log([[0, 0]], [[0, 1]])))
-        self.assertIn("content of 2 entries was removed when its time was over, as entries 4, 5 say; its hashes", said)
+        self.assertIn("content of 2 entries was removed, as entries 4, 5 say (retention); its hashes", said)
         result = json.loads(self.verifies(pruned(log([[0, 1]])), "--json"))
         self.assertEqual((result["expired"], result["removed"], result["erased"]), (2, 2, 0))
         # Whatever is absent and did not expire.
@@ -650,7 +650,7 @@ class Bundles(Case):
         said = self.verifies(self.bundle(self.log([[0, 1]])))
         self.assertIn("parts of content make the bodies that the entries commit to", said)
         said = self.verifies(self.bundle(self.log([[0, 1]]), *gone))
-        self.assertIn("content of exchange 01JDA5N%019d is not here: its time was over, as entry 4 of the log says" % 0, said)
+        self.assertIn("content of exchange 01JDA5N%019d is not here: entry 4 of the log says that it had expired" % 0, said)
         self.assertIn("make the bodies that these commit to, but for what had expired", said)
         a = "data/content/%s: is missing" % hexhash(b'"a"')
         for log in (self.log(), self.log([[1, 3]]), self.log([[0, 1]], kind="custody.erase")):

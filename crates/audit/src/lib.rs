@@ -300,7 +300,7 @@ impl Run<'_> {
         }
         if checked.removed > 0 && problems.none_about(&[About::Content, About::Entries, About::Tree]) {
             let text = format!(
-                "content of {} entries was removed when its time was over, as {}; its hashes are still in the tree",
+                "content of {} entries was removed, as {} (retention); its hashes are still in the tree",
                 checked.removed,
                 said_by(&report.expiries)
             );

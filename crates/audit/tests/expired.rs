@@ -131,9 +131,7 @@ fn what_expired_may_be_absent_and_is_said() {
     assert_eq!(report.expiries, [8, 9]);
     assert_eq!(
         text(&report, "expired"),
-        Some(
-            "content of 5 entries was removed when its time was over, as entries 8, 9 say; its hashes are still in the tree"
-        )
+        Some("content of 5 entries was removed, as entries 8, 9 say (retention); its hashes are still in the tree")
     );
 }
 

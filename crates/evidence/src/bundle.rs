@@ -19,7 +19,7 @@ use crate::audit::{self, check_body};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::cose::{self, CoseError};
 use crate::custody;
-use crate::entry::{Entry, EntryError, Erase, Kind, Manifest, Part, commitment};
+use crate::entry::{Entry, EntryError, Kind, Manifest, Part, commitment};
 use crate::note::{NoteError, VerifierKey, parse_keys};
 use crate::ots::{BlockHeader, HeaderError, OtsError};
 use crate::policy::{Policy, PolicyError};
@@ -668,17 +668,24 @@ impl<'a> Check<'a> {
 
     /// Content that is not there had expired, as a later entry says, or is missing.
     fn expired(&mut self, since: u64, contents: &Contents) {
-        let lacking = std::mem::take(&mut self.lacking);
+        let mut lacking = std::mem::take(&mut self.lacking);
         if lacking.is_empty() {
             return;
         }
-        let expiries = self.entries.iter().filter(|(_, said)| said.kind == Kind::Expire);
-        let expiries: Vec<(u64, Erase)> = expiries.filter_map(|(&at, said)| Some((at, said.erase.clone()?))).collect();
-        for (entry, parts) in lacking {
-            match expiries.iter().find(|(at, said)| *at > entry && said.names(entry)) {
-                Some(&(at, _)) => drop(self.checked.expired.insert(entry, at)),
-                None => parts.iter().for_each(|part| self.wrong(part_path(part), Wrong::Missing)),
+        for (&at, said) in self.entries.iter().filter(|(_, said)| said.kind == Kind::Expire) {
+            for &(first, last) in said.erase.iter().flat_map(|erase| &erase.entries) {
+                // It says nothing of what comes later.
+                let last = last.min(at.saturating_sub(1));
+                while first <= last
+                    && let Some((&entry, _)) = lacking.range(first..=last).next()
+                {
+                    lacking.remove(&entry);
+                    self.checked.expired.insert(entry, at);
+                }
             }
+        }
+        for part in lacking.into_values().flatten() {
+            self.wrong(part_path(&part), Wrong::Missing);
         }
         let parts = self.checked.parts;
         let text = format!(
@@ -686,22 +693,19 @@ impl<'a> Check<'a> {
              for what had expired"
         );
         self.proved(since, "content", text);
-        for (at, _) in expiries {
-            let expired = |index: &u64| self.checked.expired.get(index) == Some(&at);
-            let mine = contents
-                .exchanges
-                .iter()
-                .filter(|exchange| expired(&exchange.request) || exchange.response.as_ref().is_some_and(expired));
-            let ids: Vec<&str> = mine.map(|exchange| exchange.exchange.as_str()).collect();
-            if !ids.is_empty() {
-                let text = format!(
-                    "content of {} {} is not here: its time was over, as entry {at} of the log says; its hashes are in the \
-                     entries",
-                    if ids.len() == 1 { "exchange" } else { "exchanges" },
-                    ids.join(", ")
-                );
-                self.proved(since, "expired", text);
-            }
+        let mut ids_of: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+        for exchange in &contents.exchanges {
+            let sides = [Some(exchange.request), exchange.response].into_iter().flatten();
+            let said: BTreeSet<u64> = sides.filter_map(|side| self.checked.expired.get(&side).copied()).collect();
+            said.into_iter().for_each(|at| ids_of.entry(at).or_default().push(&exchange.exchange));
+        }
+        for (at, ids) in ids_of {
+            let text = format!(
+                "content of {} {} is not here: entry {at} of the log says that it had expired; its hashes are in the entries",
+                if ids.len() == 1 { "exchange" } else { "exchanges" },
+                ids.join(", ")
+            );
+            self.proved(since, "expired", text);
         }
     }
 

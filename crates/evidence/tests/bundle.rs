@@ -219,7 +219,7 @@ fn content_that_expired_may_be_absent_and_is_said() {
     assert_eq!(checked.problems, []);
     assert_eq!(checked.expired, BTreeMap::from([(0, 4), (1, 4)]));
     let text = format!(
-        "content of exchange {} is not here: its time was over, as entry 4 of the log says; its hashes are in the entries",
+        "content of exchange {} is not here: entry 4 of the log says that it had expired; its hashes are in the entries",
         id(0)
     );
     assert_eq!(said(&checked, "expired"), [text]);

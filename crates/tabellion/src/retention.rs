@@ -574,8 +574,8 @@ impl Keeper {
 
 /// Which entries the published log says have expired.
 pub(crate) struct Expired {
-    all: Ranges,
-    said: Vec<(u64, Erase)>,
+    /// First, last, and the entry that says so, sorted.
+    said: Vec<(u64, u64, u64)>,
 }
 
 impl Expired {
@@ -587,16 +587,19 @@ impl Expired {
                 && index < size
                 && let Ok(Entry { erase: Some(erase), .. }) = Entry::parse(&reader.entry(index, size)?)
             {
-                said.push((index, erase));
+                said.extend(erase.entries.into_iter().map(|(first, last)| (first, last, index)));
             }
         }
-        Ok(Self { all: tabellion_ledger::expired(reader, catalog, size)?, said })
+        said.sort_unstable();
+        Ok(Self { said })
     }
 
     /// The entry that says of another that it expired.
     pub(crate) fn by(&self, entry: u64) -> Option<u64> {
-        let said = || self.said.iter().find(|(index, erase)| *index > entry && erase.names(entry));
-        self.all.has(entry).then(said).flatten().map(|(index, _)| *index)
+        // Nothing expires twice, so ranges are apart from each other.
+        let after = self.said.partition_point(|(first, ..)| *first <= entry);
+        let &(_, last, by) = self.said[..after].last()?;
+        (entry <= last && by > entry).then_some(by)
     }
 }
 

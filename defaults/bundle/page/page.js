@@ -117,7 +117,7 @@
         const again = part("", element("p", before + (before === 1 ? " part" : " parts") + " as before", "text before"));
         into.insertBefore(again, into.querySelector(".part"));
       }
-      if (side.expired) into.append(part("", element("p", "content that is no longer kept: its time was over, as entry " + side.expired + " says", "text before")));
+      if (side.expired) into.append(part("", element("p", "content that is not here: it expired, as entry " + side.expired + " says", "text before")));
       if (side.omitted) into.append(part("", element("p", "no content: " + side.omitted, "text before")));
       if (into !== box) box.append(into);
     }
