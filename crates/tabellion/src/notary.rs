@@ -263,8 +263,19 @@ impl Notary {
     pub(crate) async fn append(&self, draft: Draft) -> Result<u64, AppendError> {
         let started = Instant::now();
         let policy = draft.rules(self).policy;
-        let Draft { mut entry, mut parts, fresh, findings, tokens, mut external, states_policy, checked, raw, .. } =
-            draft;
+        let Draft {
+            mut entry,
+            mut parts,
+            known,
+            fresh,
+            findings,
+            tokens,
+            mut external,
+            states_policy,
+            checked,
+            raw,
+            ..
+        } = draft;
         for detector in checked.answered {
             external.entry(detector).or_default();
         }
@@ -292,7 +303,7 @@ impl Notary {
         };
         let appended = match written {
             Ok((bytes, number_at)) => {
-                self.ledger.append_numbered(Append { entry: bytes, parts, sealed }, number_at).await
+                self.ledger.append_numbered(Append { entry: bytes, parts, sealed, known }, number_at).await
             }
             Err(error) => Err(error),
         };
@@ -396,6 +407,8 @@ impl Commitment {
 pub(crate) struct Draft {
     pub(crate) entry: Entry,
     parts: Vec<ledger::Part>,
+    /// Those that the log has already.
+    known: Vec<ledger::Part>,
     fresh: Vec<(Hash, Arc<KnownPart>)>,
     findings: BTreeMap<String, u32>,
     tokens: Vec<String>,
@@ -421,6 +434,7 @@ impl Draft {
         Self {
             entry,
             parts: Vec::new(),
+            known: Vec::new(),
             fresh: Vec::new(),
             findings: BTreeMap::new(),
             tokens: Vec::new(),
@@ -600,9 +614,8 @@ impl Draft {
         listed.extend(parts.iter().zip(&split.parts).map(|(piece, span)| piece.part.listed(&span.role)));
         for Piece { part, is_new, key } in std::iter::once(frame).chain(parts) {
             self.count(&part.findings, &part.tokens, &part.external);
-            if is_new {
-                self.parts.push(part.redacted.clone());
-            }
+            let parts = if is_new { &mut self.parts } else { &mut self.known };
+            parts.push(part.redacted.clone());
             self.fresh.extend(key.filter(|_| remembers).map(|key| (key, part)));
         }
         let commitments = split
