@@ -570,6 +570,7 @@ fn recover<D: Disk + Clone + 'static>(
         sequencer.skip(records.len() as u64);
     }
     sequencer.published(publisher.size());
+    sequencer.read_catalog();
     let catalog = sequencer.catalog();
     let gone = catalog.lock().unwrap_or_else(PoisonError::into_inner).settle(&publisher.reader())?;
     // Nobody can hold for stored what went before there was anybody.
