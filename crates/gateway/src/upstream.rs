@@ -191,24 +191,19 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for value in headers.get_all(header::CONNECTION) {
-        for name in value.to_str().unwrap_or_default().split(',') {
-            if let Ok(name) = name.trim().parse::<HeaderName>() {
-                kept.remove(name);
-            }
-        }
+fn without_hop_by_hop(mut headers: HeaderMap) -> HeaderMap {
+    let named = headers.get_all(header::CONNECTION).iter();
+    let named = named.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let named: Vec<HeaderName> = named.filter_map(|name| name.trim().parse().ok()).collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        kept.remove(name);
-    }
-    kept
+    headers
 }
 
 /// What a provider gets of a client's headers: not what is meant for Tabellion.
 fn request_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = without_hop_by_hop(headers);
+    let mut kept = without_hop_by_hop(headers.clone());
     let ours: Vec<HeaderName> = kept.keys().filter(|name| name.as_str().starts_with("x-tabellion-")).cloned().collect();
     for name in ours {
         kept.remove(name);
@@ -227,7 +222,7 @@ fn request_headers(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// What a client gets of a provider's headers.
-pub fn response_headers(headers: &HeaderMap) -> HeaderMap {
+pub fn response_headers(headers: HeaderMap) -> HeaderMap {
     without_hop_by_hop(headers)
 }
 

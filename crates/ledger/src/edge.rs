@@ -36,9 +36,13 @@ impl Objects {
     }
 }
 
-/// Empties a buffer, and lets one go that was made for far more than it had.
+/// A buffer of this size is kept, however little of it was needed.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Empties a buffer, and lets one go that was made for far more than it had. What is empty already says nothing of how
+/// much is needed.
 pub(crate) fn empty(buffer: &mut Vec<u8>) {
-    if buffer.len() < buffer.capacity() / 4 {
+    if buffer.capacity() > KEPT_BYTES && !buffer.is_empty() && buffer.len() < buffer.capacity() / 4 {
         *buffer = Vec::with_capacity(buffer.len());
     }
     buffer.clear();

@@ -261,14 +261,15 @@ pub struct Append {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     hash: Hash,
-    bytes: Arc<[u8]>,
+    /// Not a slice: that would copy what redaction has just written.
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Part {
     /// Hashes the bytes.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self { hash: tree::sha256(&bytes), bytes }
+        Self { hash: tree::sha256(&bytes), bytes: Arc::new(bytes) }
     }
 
     /// The SHA-256 of the bytes, which is the part's name.
@@ -574,6 +575,7 @@ fn recover<D: Disk + Clone + 'static>(
         sequencer.skip(records.len() as u64);
     }
     sequencer.published(publisher.size());
+    sequencer.read_catalog();
     Ok(Recovered { sequencer, publisher })
 }
 

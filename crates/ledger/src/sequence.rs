@@ -80,9 +80,7 @@ impl<D: Disk> Sequencer<D> {
             self.recent.retain(|_, &mut index| index >= size);
             // A segment that cannot be removed now is removed later; it is of no consequence until then.
             let _ = self.wal.trim(size);
-            // A catalog that cannot be read now can be later; until then it is asked more often.
-            let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = self.filter.read_on(&mut catalog, size);
+            self.read_catalog();
         }
     }
 
@@ -90,6 +88,14 @@ impl<D: Disk> Sequencer<D> {
     pub(crate) fn renew(&mut self) -> Result<(), Failure> {
         self.wal.renew(self.next)?;
         self.wal.trim(self.published).map_err(Failure::Refused)
+    }
+
+    /// Reads on in the catalog. Also once before anything is appended: of a new log that is all there is to read, and what
+    /// comes later the filter is told; begun only when thousands of parts have come, under load, it would never end.
+    pub(crate) fn read_catalog(&mut self) {
+        // A catalog that cannot be read now can be later; until then it is asked more often.
+        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.filter.read_on(&mut catalog, self.published);
     }
 
     /// Gives the entries their positions, drops the parts that the log has already, and makes all of it durable.

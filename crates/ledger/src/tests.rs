@@ -471,3 +471,17 @@ fn a_refused_append_takes_no_number_whatever_else_fails() {
     }
     assert!(refused > 0, "nothing was refused");
 }
+
+#[test]
+fn a_buffer_is_kept_until_far_less_than_it_has_is_needed() {
+    let large = 8 << 20;
+    let mut buffer = vec![0; large];
+    // Twice, as a publication does at its end and the next at its start.
+    for _ in 0..2 {
+        edge::empty(&mut buffer);
+        assert!(buffer.is_empty() && buffer.capacity() >= large);
+    }
+    buffer.push(0);
+    edge::empty(&mut buffer);
+    assert!(buffer.is_empty() && buffer.capacity() < large);
+}

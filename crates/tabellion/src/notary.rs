@@ -417,7 +417,8 @@ impl Commitment {
 
 /// An entry in the making.
 pub(crate) struct Draft {
-    pub(crate) entry: Entry,
+    /// Boxed, because a draft is moved from function to function, and has its place in the future of each.
+    pub(crate) entry: Box<Entry>,
     parts: Vec<ledger::Part>,
     /// Those that the log has already.
     known: Vec<ledger::Part>,
@@ -439,7 +440,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// An entry about something that happens now.
     pub(crate) fn new(kind: Kind, exchange: Option<&str>) -> Self {
-        let mut entry = Entry::new(kind, ulid::Ulid::generate().to_string(), now());
+        let mut entry = Box::new(Entry::new(kind, ulid::Ulid::generate().to_string(), now()));
         if let Some(exchange) = exchange {
             entry.exchange = Some(exchange.to_owned());
         }

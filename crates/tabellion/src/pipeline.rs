@@ -371,7 +371,7 @@ impl Pipeline {
         let (sender, relayed) = relay();
         let mut response = Response::new(relayed);
         *response.status_mut() = answer.status;
-        *response.headers_mut() = response_headers(&answer.headers);
+        *response.headers_mut() = response_headers(answer.headers);
         response.headers_mut().insert(UNRECORDED, HeaderValue::from_static(notary::reason_of(error)));
         if reply.send(response).is_err() {
             return;
@@ -422,11 +422,12 @@ impl Pipeline {
         body: &Bytes,
     ) -> Result<(Draft, Dialect), Rejected> {
         let dialect = Dialect::of(target.upstream.kind, head.method.as_str(), target.path);
-        let readable = readable(&head.headers, body, self.bounds.request_bytes_max).map_err(|error| match error {
-            DecodeError::TooLarge => TOO_LARGE,
-            DecodeError::Unknown => UNKNOWN_ENCODING,
-            _ => MALFORMED_ENCODING,
-        })?;
+        let readable =
+            readable(&Form::of(&head.headers), body, self.bounds.request_bytes_max).map_err(|error| match error {
+                DecodeError::TooLarge => TOO_LARGE,
+                DecodeError::Unknown => UNKNOWN_ENCODING,
+                _ => MALFORMED_ENCODING,
+            })?;
         let notary = &self.notary;
         let mut draft = Draft::of_exchange(Kind::Request, None, notary.rules_of(&target.upstream.name));
         let labels = Labels::of(head);
@@ -552,16 +553,16 @@ impl Pipeline {
     /// Relays an answer, records it, and releases its end.
     async fn answer(&self, target: &Target<'_>, mut begun: Begun, answer: Response<Incoming>, reply: Reply) {
         let (head, body) = answer.into_parts();
-        let mut client = Client::new(&head, &begun, reply);
+        let (status, form) = (head.status, Form::of(&head.headers));
+        let mut client = Client::new(head, &begun, reply);
         let rules = self.notary.rules_of(&target.upstream.name);
         let mut draft = Draft::of_exchange(Kind::Response, Some(&begun.id), rules);
         draft.know(std::mem::take(&mut begun.names));
         let mut heard = Heard::new(self.notary.commit(&draft.entry.id), self.bounds.response_bytes_max, begun.seals);
 
         // 4. Relay.
-        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_stream = content_type.is_some_and(|value| value.trim_start().starts_with("text/event-stream"));
-        let encoding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let is_stream = form.content_type().is_some_and(|value| value.trim_start().starts_with("text/event-stream"));
+        let encoding = form.encoding();
         if is_stream {
             heard.stream = Some(Stream::new(begun.dialect, encoding, self.bounds.response_bytes_max));
         }
@@ -570,8 +571,8 @@ impl Pipeline {
 
         // 5. Record.
         draft.entry.upstream = Some(target.upstream.name.clone());
-        draft.entry.status = Some(head.status.as_u16());
-        let Told { readable, commitment, stream, raw } = heard.finish(&head.headers, self.bounds.response_bytes_max);
+        draft.entry.status = Some(status.as_u16());
+        let Told { readable, commitment, stream, raw } = heard.finish(&form, self.bounds.response_bytes_max);
         if let Some(raw) = raw {
             draft.seal(raw);
         }
@@ -579,7 +580,7 @@ impl Pipeline {
             (End::ClientGone, _) => (Outcome::ClientGone, Some("client_gone")),
             (End::BrokeOff, _) => (Outcome::Error, Some("upstream_broke_off")),
             (End::TimedOut, _) => (Outcome::Error, Some("upstream_timed_out")),
-            (End::Whole, _) if head.status.as_u16() >= 400 => (Outcome::Error, Some("provider_error")),
+            (End::Whole, _) if status.as_u16() >= 400 => (Outcome::Error, Some("provider_error")),
             (End::Whole, Some(stream)) if stream.failed => (Outcome::Error, Some("provider_error")),
             (End::Whole, Some(stream)) if !stream.ended => (Outcome::Error, Some("stream_ended_early")),
             (End::Whole, _) => (Outcome::Complete, None),
@@ -840,17 +841,37 @@ enum Readable<'a> {
     Text(Cow<'a, str>),
 }
 
+/// What a head says of its body. The head's other headers go on.
+struct Form {
+    content_type: Option<HeaderValue>,
+    encoding: Option<HeaderValue>,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let value = |name| headers.get(name).cloned();
+        Self { content_type: value(header::CONTENT_TYPE), encoding: value(header::CONTENT_ENCODING) }
+    }
+
+    fn content_type(&self) -> Option<&str> {
+        self.content_type.as_ref().and_then(|value| value.to_str().ok())
+    }
+
+    fn encoding(&self) -> Option<&str> {
+        self.encoding.as_ref().and_then(|value| value.to_str().ok())
+    }
+}
+
 /// Undoes a body's content encoding and makes text of it, if it is text.
-fn readable<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Result<Readable<'a>, DecodeError> {
+fn readable<'a>(form: &Form, body: &'a [u8], limit: usize) -> Result<Readable<'a>, DecodeError> {
     if body.is_empty() {
         return Ok(Readable::Empty);
     }
-    let value = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let decoded = match value(header::CONTENT_ENCODING) {
+    let decoded = match form.encoding() {
         Some(encoding) => dialect::decode(encoding, body, limit)?,
         None => Cow::Borrowed(body),
     };
-    Ok(text(decoded, value(header::CONTENT_TYPE).unwrap_or_default()))
+    Ok(text(decoded, form.content_type().unwrap_or_default()))
 }
 
 fn text<'a>(body: Cow<'a, [u8]>, content_type: &str) -> Readable<'a> {
@@ -960,7 +981,7 @@ impl Heard {
         self.stream.as_ref().is_some_and(|stream| stream.unreadable.is_some())
     }
 
-    fn finish(self, headers: &HeaderMap, limit: usize) -> Told {
+    fn finish(self, form: &Form, limit: usize) -> Told {
         let commitment = self.commitment;
         let plain = self.plain.map(BytesMut::freeze);
         // Of an original that is too large for a record there is none to seal.
@@ -968,7 +989,7 @@ impl Heard {
         let readable = match (self.stream, plain) {
             (Some(stream), _) => return Told { raw, ..stream.finish(commitment) },
             (None, None) => Readable::TooLarge,
-            (None, Some(plain)) => match readable(headers, &plain, limit) {
+            (None, Some(plain)) => match readable(form, &plain, limit) {
                 Ok(Readable::Text(text)) => Readable::Text(Cow::Owned(text.into_owned())),
                 Ok(Readable::Empty) => Readable::Empty,
                 Ok(Readable::TooLarge) | Err(DecodeError::TooLarge) => Readable::TooLarge,
@@ -1119,10 +1140,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(upstream: &http::response::Parts, begun: &Begun, reply: Reply) -> Self {
+    fn new(upstream: http::response::Parts, begun: &Begun, reply: Reply) -> Self {
         let mut head = Response::new(());
         *head.status_mut() = upstream.status;
-        *head.headers_mut() = response_headers(&upstream.headers);
+        *head.headers_mut() = response_headers(upstream.headers);
         name_exchange(head.headers_mut(), begun);
         Self { head: Some((reply, head)), relay: None, held: Vec::new(), held_bytes: 0 }
     }
