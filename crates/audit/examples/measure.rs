@@ -121,7 +121,7 @@ fn conversation(number: u64) -> Vec<Append> {
         let parts = body(&mut request, &said);
         appends.push(Append {
             entry: request.to_bytes().expect("it is short"),
-            parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+            parts: parts.into_iter().map(|part| tabellion_ledger::Part::new(part.to_vec())).collect(),
             ..Append::default()
         });
         said.push(format!("{{\"role\":\"assistant\",\"content\":\"{number} {turn} {}\"}}", "b".repeat(TEXT)));
@@ -131,7 +131,7 @@ fn conversation(number: u64) -> Vec<Append> {
         let parts = body(&mut response, &said[said.len() - 1..]);
         appends.push(Append {
             entry: response.to_bytes().expect("it is short"),
-            parts: parts.into_iter().map(tabellion_ledger::Part::new).collect(),
+            parts: parts.into_iter().map(|part| tabellion_ledger::Part::new(part.to_vec())).collect(),
             ..Append::default()
         });
     }

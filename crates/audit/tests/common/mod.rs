@@ -133,7 +133,7 @@ pub(crate) fn part(role: &str, bytes: &[u8]) -> Part {
 
 /// Parts as the ledger takes them.
 pub(crate) fn stored(parts: Vec<Arc<[u8]>>) -> Vec<tabellion_ledger::Part> {
-    parts.into_iter().map(tabellion_ledger::Part::new).collect()
+    parts.into_iter().map(|part| tabellion_ledger::Part::new(part.to_vec())).collect()
 }
 
 /// Adds a body of these messages to an entry, and gives its parts.
