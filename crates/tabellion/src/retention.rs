@@ -246,8 +246,8 @@ impl Found {
     }
 }
 
-/// The ids of all entries of exchanges, and of others that commit to something, that have not expired and that are older than what may still come, sorted. Between two of them there
-/// never will be another, so what lies there can be cleared as one.
+/// The ids of all entries of exchanges, and of others that commit to something, that have not expired, sorted. Between two
+/// of them that are older than what may still come there never will be another, so what lies there can be cleared as one.
 #[derive(Default)]
 struct Alive {
     ids: Vec<Ulid>,
