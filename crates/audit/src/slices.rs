@@ -178,38 +178,56 @@ impl Run<'_> {
         // Growing by doubling would take twice as much for a while. A size that is made up takes no memory: none is
         // touched before there are entries.
         memory.ids.reserve_exact((end - from).min(IDS_AT_ONCE) as usize);
+        let scope = Scope {
+            source,
+            size,
+            first: from,
+            last: size,
+            files: files.as_ref(),
+            packs: packs.as_ref(),
+            sealed: sealed.as_ref(),
+            foreign: self.options.foreign,
+            roots: false,
+            ticker: &ticker,
+        };
+        let slice_at = |first: u64| first..end.min((first / slice + 1).saturating_mul(slice));
+        let bundles_of = |slice: &std::ops::Range<u64>| slice.start / WIDTH..slice.end.div_ceil(WIDTH);
+        let read_slice = |slice: std::ops::Range<u64>| {
+            let scope = Scope { first: slice.start, last: slice.end, ..scope };
+            scope.read(bundles_of(&slice))
+        };
+        let mut ahead = None;
         while first < end {
-            let last = end.min((first / slice + 1).saturating_mul(slice));
-            let numbers = first / WIDTH..last.div_ceil(WIDTH);
-            let scope = Scope {
-                source,
-                size,
-                first,
-                last,
-                files: files.as_ref(),
-                packs: packs.as_ref(),
-                sealed: sealed.as_ref(),
-                foreign: self.options.foreign,
-                roots: false,
-                ticker: &ticker,
+            let here = slice_at(first);
+            let (last, read_to) = (here.end, bundles_of(&here).end);
+            let mut read = match ahead.take() {
+                Some(read) => read,
+                None => read_slice(here)?,
             };
-            let read_to = numbers.end;
-            let mut read = scope.read(numbers)?;
             missing += read.missing;
             // Without a list, there is no telling how many more there are.
             let ends = files.is_none() && missing > BUNDLES_MISSING_MAX && read_to < size.div_ceil(WIDTH);
             if ends {
                 self.missing_from(read_to, size);
             }
-            let mut problems = Problems::default();
-            tree::check_range(source, head, proven, &read, &mut self.report.checked, &mut problems)?;
-            self.problems.append(std::mem::take(&mut read.problems));
-            self.problems.append(problems);
-            self.report.checked.add(&read.checked);
-            self.follow(&mut read);
-            erasures.take(std::mem::take(&mut read.erasures));
-            erasures.settle();
-            memory.take(&mut read);
+            // What one thread does with a slice takes an eighth of the time. The others read the next one meanwhile.
+            let (taken, next) = rayon::join(
+                || -> Result<(), SourceError> {
+                    let mut problems = Problems::default();
+                    tree::check_range(source, head, proven, &read, &mut self.report.checked, &mut problems)?;
+                    self.problems.append(std::mem::take(&mut read.problems));
+                    self.problems.append(problems);
+                    self.report.checked.add(&read.checked);
+                    self.follow(&mut read);
+                    erasures.take(std::mem::take(&mut read.erasures));
+                    erasures.settle();
+                    memory.take(&mut read);
+                    Ok(())
+                },
+                || (!ends && last < end).then(|| read_slice(slice_at(last))).transpose(),
+            );
+            taken?;
+            ahead = next?;
             read_all &= read.unreadable.is_empty();
             if ends {
                 break;
@@ -249,19 +267,7 @@ impl Run<'_> {
         {
             sealed.misplaced(from, size, &mut self.problems);
         }
-        let scope = Scope {
-            source,
-            size,
-            first: from,
-            last: size,
-            files: None,
-            packs: packs.as_ref(),
-            sealed: sealed.as_ref(),
-            foreign: self.options.foreign,
-            roots: false,
-            ticker: &ticker,
-        };
-        self.erased(erasures, &scope)?;
+        self.erased(erasures, &Scope { files: None, ..scope })?;
         if !read_all {
             self.unchecked(
                 "unreadable",

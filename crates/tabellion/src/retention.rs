@@ -297,8 +297,8 @@ fn path(id: Ulid) -> Path {
     Path::of(&id.to_string()).expect("a ULID is a way")
 }
 
-/// 1. `ours` is what this process calls itself in the log; `done` are entries that it has had expire and that the log may not
-/// say so of yet.
+/// What 1 finds. `ours` is what this process calls itself in the log; `done` are entries that it has had expire and that the
+/// log may not say so of yet.
 pub(crate) fn look(
     reader: &Reader,
     catalog: &Catalog,
