@@ -33,6 +33,8 @@ const BUSY: Duration = Duration::from_secs(10);
 const GROUP_MAX: usize = 512;
 /// What was destroyed is looked for in pieces of so many bytes, because SQLite may have cut it in two.
 const NEEDLE: usize = 24;
+/// Of what expires, so many pieces are looked for.
+const NEEDLES_MAX: usize = 32;
 /// Files are searched in stretches of so many bytes.
 const STRETCH: usize = 1 << 20;
 
@@ -74,9 +76,9 @@ pub struct Unsettled {
 
 enum Request {
     Keep(String, Vec<Piece>, oneshot::Sender<Result<(), VaultError>>),
-    /// Prefixes below which all is erased too. Whether everything is to be written anew, because what was destroyed before is
+    /// Prefixes below which all is erased too, of what expires. Whether everything is to be written anew, because what was destroyed before is
     /// not known any more.
-    Erase(Vec<String>, Vec<Vec<u8>>, bool, oneshot::Sender<Result<Erased, VaultError>>),
+    Erase(Vec<String>, Option<Vec<Vec<u8>>>, bool, oneshot::Sender<Result<Erased, VaultError>>),
     /// The entry will not be appended.
     Release(String, oneshot::Sender<Result<(), VaultError>>),
     Settle(u64, oneshot::Sender<Result<(), VaultError>>),
@@ -159,7 +161,7 @@ impl Keyring {
     ///
     /// Whatever it is, the erasure has to be tried again: some of it may be done.
     pub async fn erase(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
-        self.destroy(entries, Vec::new(), false).await
+        self.destroy(entries, None, false).await
     }
 
     /// [`Keyring::erase`] of many entries, most of which may lie close together. `kept` are the ids of all entries that lie
@@ -176,7 +178,7 @@ impl Keyring {
         };
         let expired = sorted(entries.iter().filter_map(|id| Path::of(id)).collect());
         let whole = salts::cover(&expired, &sorted(kept.to_vec()), from);
-        self.destroy(entries, whole, false).await
+        self.destroy(entries, Some(whole), false).await
     }
 
     /// [`Keyring::erase`] of what may have been erased half: a process that died after the keys were deleted, and before
@@ -186,10 +188,15 @@ impl Keyring {
     ///
     /// As [`Keyring::erase`].
     pub async fn erase_again(&self, entries: Vec<String>) -> Result<Erased, VaultError> {
-        self.destroy(entries, Vec::new(), true).await
+        self.destroy(entries, None, true).await
     }
 
-    async fn destroy(&self, entries: Vec<String>, whole: Vec<Vec<u8>>, anew: bool) -> Result<Erased, VaultError> {
+    async fn destroy(
+        &self,
+        entries: Vec<String>,
+        whole: Option<Vec<Vec<u8>>>,
+        anew: bool,
+    ) -> Result<Erased, VaultError> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Erase(entries, whole, anew, reply))?;
         answer.await.unwrap_or(Err(VaultError::Stopped))
@@ -378,7 +385,7 @@ impl Writer {
                 }
                 // Whoever asked may be gone; it is done all the same.
                 Request::Erase(entries, whole, anew, reply) => {
-                    let erased = self.erase(&entries, &whole, anew);
+                    let erased = self.erase(&entries, whole.as_deref(), anew);
                     self.owes |= erased.is_err();
                     drop(reply.send(erased));
                 }
@@ -430,16 +437,22 @@ impl Writer {
         Ok(done)
     }
 
-    fn erase(&mut self, entries: &[String], whole: &[Vec<u8>], anew: bool) -> Result<Erased, VaultError> {
+    fn erase(&mut self, entries: &[String], whole: Option<&[Vec<u8>]>, anew: bool) -> Result<Erased, VaultError> {
         let mut needles: Vec<Vec<u8>> = Vec::new();
         let erased = {
             // Until the new keys are in place, nobody derives from the old ones.
             let salts = self.salts.clone();
             let mut salts = lock(&salts);
-            let erased = self.transact(|db| erase(db, entries, whole, &mut needles));
+            let erased = self.transact(|db| erase(db, entries, whole.unwrap_or_default(), &mut needles));
             salts.forget();
             erased?
         };
+        if whole.is_some() && needles.len() > NEEDLES_MAX {
+            // To look for all of thousands in a large file takes longer than everything else together. If the database left
+            // anything behind, it left it of some of these.
+            let step = needles.len().div_ceil(NEEDLES_MAX);
+            needles = needles.into_iter().step_by(step).collect();
+        }
         self.truncate()?;
         if anew || self.holds(&needles)? {
             // In a page that was split, bytes can stay behind in the space between.
