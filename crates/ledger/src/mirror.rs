@@ -171,12 +171,23 @@ pub struct Mirror {
     anchored: BTreeSet<String>,
     /// When what could not be removed is tried again, and after how long.
     again: Option<(Instant, Duration)>,
+    /// How many entries this process has looked through for what expired, and whether any said so of what is not all removed.
+    looked: u64,
+    pending: bool,
 }
 
 impl Mirror {
     /// Mirrors the log of one store into another. One process at a time may do so.
     pub fn new(source: Arc<dyn Store>, copy: Arc<dyn Store>, prune: bool) -> Self {
-        Self { source: Reader::new(source), copy: Reader::new(copy), prune, anchored: BTreeSet::new(), again: None }
+        Self {
+            source: Reader::new(source),
+            copy: Reader::new(copy),
+            prune,
+            anchored: BTreeSet::new(),
+            again: None,
+            looked: 0,
+            pending: false,
+        }
     }
 
     /// Brings the copy to where the log is: see the module's page. `progress` is told entries, of how many.
@@ -253,12 +264,16 @@ impl Mirror {
         let noted = self.copy.store().read(PRUNED)?;
         let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim_end().parse::<u64>().ok()).unwrap_or(0);
         let mut said = Said::default();
-        self.each(noted.min(size)..size, size, |index, entry| {
+        // In a bucket, each tile is a request: so only what is new.
+        self.each(self.looked.max(noted).min(size)..size, size, |index, entry| {
             said.take(index, entry, 0);
             Ok(())
         })?;
+        self.pending |= !said.fresh.is_empty();
+        self.looked = size;
         let mut removed = Removed::default();
-        if !said.fresh.is_empty() {
+        let pending = self.pending;
+        if pending {
             said = Said::default();
             self.each(0..size, size, |index, entry| {
                 said.take(index, entry, noted);
@@ -272,8 +287,8 @@ impl Mirror {
             let wait = self.again.map_or(PRUNE_AGAIN, |(_, wait)| (2 * wait).min(PRUNE_AGAIN_MAX));
             self.again = Some((Instant::now() + wait, wait));
         } else {
-            self.again = None;
-            if !said.fresh.is_empty() || size - noted.min(size) >= STRIDE {
+            (self.again, self.pending) = (None, false);
+            if pending || size - noted.min(size) >= STRIDE {
                 self.copy.store().replace(PRUNED, format!("{size}\n").as_bytes())?;
             }
         }

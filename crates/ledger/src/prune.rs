@@ -207,8 +207,8 @@ pub fn expired(reader: &Reader, catalog: &Catalog, size: u64) -> Result<Ranges, 
 
 impl Ledger {
     /// Removes the content that only expired entries name, and the sealed pieces that only erased or expired ones name
-    /// and of which `opens` says that nothing opens them, as far as the published checkpoint says so. Reads all entries if the log says of any that they expired and
-    /// it was not called since, or not to its end; nothing else. Returns early, with what was removed so far, when `stop`
+    /// and of which `opens` says that nothing opens them, as far as the published checkpoint says so. Reads all entries if
+    /// the log says of any that they expired and it was not called since, or not to its end; nothing else. Returns early, with what was removed so far, when `stop`
     /// is set. One call at a time; others wait.
     ///
     /// # Errors
